@@ -1,0 +1,3 @@
+//! FastCGI 1.0, the application side.
+
+pub mod server;

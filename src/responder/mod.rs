@@ -1,0 +1,2 @@
+//! The decisions.
+pub mod policy;

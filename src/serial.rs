@@ -1,0 +1,164 @@
+//! Certificate serial numbers and their spellings (RFC 5280 section 4.1.2.2).
+
+use std::fmt;
+
+/// The longest serial accepted, in octets. RFC 5280 allows 20; certificates
+/// with longer ones exist, so the parser is more lenient.
+pub const MAX_OCTETS: usize = 32;
+
+/// A non-negative certificate serial number of 1 to 32 octets.
+///
+/// Held as the magnitude without leading zero octets (the number zero is one
+/// zero octet), so two spellings of one number are equal and hash alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Serial {
+    octets: [u8; MAX_OCTETS],
+    len: u8,
+}
+
+/// Why octets or text are no serial number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SerialError {
+    /// An INTEGER without content octets.
+    #[error("the serial number is empty")]
+    Empty,
+    /// The first octet of the INTEGER has its high bit set.
+    #[error("the serial number is negative")]
+    Negative,
+    /// More than [`MAX_OCTETS`], leading zeros included.
+    #[error("the serial number is longer than {MAX_OCTETS} octets")]
+    TooLong,
+    /// Text with something other than digits in it.
+    #[error("the serial number has a character that is no digit")]
+    NotDigits,
+}
+
+impl Serial {
+    /// Takes the content octets of a DER INTEGER, sign octet and superfluous
+    /// leading zeros included.
+    ///
+    /// # Errors
+    ///
+    /// [`SerialError::Empty`], [`SerialError::Negative`] or [`SerialError::TooLong`].
+    pub fn from_integer_content(content: &[u8]) -> Result<Self, SerialError> {
+        match content.first() {
+            None => Err(SerialError::Empty),
+            Some(first) if *first >= 0x80 => Err(SerialError::Negative),
+            Some(_) => Self::from_be_bytes(content),
+        }
+    }
+
+    /// Takes a big-endian magnitude, with or without leading zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`SerialError::Empty`] or [`SerialError::TooLong`].
+    pub fn from_be_bytes(octets: &[u8]) -> Result<Self, SerialError> {
+        if octets.is_empty() {
+            return Err(SerialError::Empty);
+        }
+        // One octet more for the sign octet of a DER INTEGER.
+        if octets.len() > MAX_OCTETS + 1 {
+            return Err(SerialError::TooLong);
+        }
+        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+        let magnitude = octets.get(zeros.min(octets.len() - 1)..).unwrap_or_default();
+        let mut serial = Self { octets: [0; MAX_OCTETS], len: 0 };
+        serial
+            .octets
+            .get_mut(..magnitude.len())
+            .ok_or(SerialError::TooLong)?
+            .copy_from_slice(magnitude);
+        serial.len = u8::try_from(magnitude.len()).map_err(|_| SerialError::TooLong)?;
+        Ok(serial)
+    }
+
+    /// Reads hexadecimal digits in either case, with or without `0x`, colons
+    /// between octets allowed (as `openssl x509 -serial` and browsers print it).
+    ///
+    /// # Errors
+    ///
+    /// [`SerialError`], as for octets; [`SerialError::NotDigits`] for other text.
+    pub fn from_hex(text: &str) -> Result<Self, SerialError> {
+        let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+        let mut nibbles = Vec::with_capacity(digits.len() + 1);
+        for character in digits.chars().filter(|character| *character != ':') {
+            let nibble = character.to_digit(16).ok_or(SerialError::NotDigits)?;
+            nibbles.push(u8::try_from(nibble).map_err(|_| SerialError::NotDigits)?);
+        }
+        if nibbles.is_empty() {
+            return Err(SerialError::Empty);
+        }
+        if nibbles.len() % 2 == 1 {
+            nibbles.insert(0, 0);
+        }
+        let octets: Vec<u8> = nibbles
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |octet, nibble| octet << 4 | nibble))
+            .collect();
+        Self::from_be_bytes(&octets)
+    }
+
+    /// The magnitude, big-endian, without leading zeros; at least one octet.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Lower-case hexadecimal, two digits an octet, without prefix: `0a1b`.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        let mut text = String::with_capacity(self.as_bytes().len() * 2);
+        for octet in self.as_bytes() {
+            text.extend(
+                [octet >> 4, octet & 15]
+                    .map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or_default()),
+            );
+        }
+        text
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Serial(0x{self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rule: REQ-5
+    #[test]
+    fn leading_zeros_and_the_sign_octet_do_not_make_another_serial() {
+        let plain = Serial::from_be_bytes(&[0xff, 1]).unwrap();
+        for content in [&[0, 0xff, 1][..], &[0, 0, 0xff, 1]] {
+            assert_eq!(Serial::from_integer_content(content), Ok(plain));
+        }
+        for text in ["ff01", "0xFF01", "0x00ff01", "FF:01", "0xfF01"] {
+            assert_eq!(Serial::from_hex(text), Ok(plain), "{text}");
+        }
+        assert_eq!(Serial::from_hex("a1b"), Serial::from_hex("0x0A1B"));
+        assert_eq!(plain.to_string(), "ff01");
+    }
+
+    // rule: REQ-5
+    #[test]
+    fn empty_negative_and_overlong_integers_are_refused() {
+        assert_eq!(Serial::from_integer_content(&[]), Err(SerialError::Empty));
+        assert_eq!(Serial::from_integer_content(&[0x80]), Err(SerialError::Negative));
+        assert_eq!(Serial::from_integer_content(&[1; 33]), Err(SerialError::TooLong));
+        assert!(Serial::from_integer_content(&[1; 32]).is_ok());
+        assert!(Serial::from_integer_content(&[0; 34]).is_err());
+        assert_eq!(Serial::from_integer_content(&[0]).unwrap().as_bytes(), [0]);
+        assert_eq!(Serial::from_hex("0x"), Err(SerialError::Empty));
+        assert_eq!(Serial::from_hex("0xg"), Err(SerialError::NotDigits));
+    }
+}
