@@ -1,1 +1,3 @@
-//! x
+//! The tests of the whole, in one binary so that OpenSSL is linked once.
+
+mod logging;
