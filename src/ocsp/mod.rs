@@ -1,0 +1,16 @@
+//! The OCSP codec: requests out of DER, answers into it (RFC 6960 section 4).
+//!
+//! Pure: no I/O, no clock, no policy, no key.
+
+pub mod algorithm;
+pub mod asn1;
+pub mod cert_id;
+pub mod nonce;
+pub mod request;
+pub mod response;
+
+pub use algorithm::SignatureAlgorithm;
+pub use cert_id::{CertId, HashAlgorithm, IssuerHashes};
+pub use nonce::Nonce;
+pub use request::{Request, RequestError};
+pub use response::{Answer, ErrorStatus, ResponderId, SingleAnswer};

@@ -1,0 +1,264 @@
+//! Answers into DER, unsigned and then signed; the error responses; and our own
+//! answers out of DER again, for the disk cache (RFC 6960 section 4.2).
+
+use asn1::{DateTime, Enumerated, SequenceOfWriter, Tlv, X509GeneralizedTime};
+
+use crate::ocsp::algorithm::SignatureAlgorithm;
+use crate::ocsp::asn1 as syntax;
+use crate::ocsp::nonce::Nonce;
+use crate::status::{CertStatus, RevocationReason};
+use crate::time::{Timestamp, Validity};
+
+/// What a response says, before it is signed.
+#[derive(Clone, Debug)]
+pub struct Answer<'a> {
+    /// Who signs.
+    pub responder_id: &'a ResponderId,
+    /// When.
+    pub produced_at: Timestamp,
+    /// One for each question, in order; at least one.
+    pub responses: Vec<SingleAnswer<'a>>,
+    /// The nonce of the request, repeated.
+    pub nonce: Option<Nonce<'a>>,
+    /// Whether a never-issued serial is answered `revoked` (section 4.4.8).
+    pub extended_revoke: ExtendedRevoke,
+}
+
+/// Whether the extended-revoked extension stands in the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtendedRevoke {
+    /// It does.
+    Stated,
+    /// It does not.
+    Absent,
+}
+
+/// The answer to one question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SingleAnswer<'a> {
+    /// DER of the CertID, as the question had it.
+    pub cert_id: &'a [u8],
+    /// The status.
+    pub status: CertStatus,
+    /// thisUpdate and nextUpdate.
+    pub validity: Validity,
+}
+
+/// How a response names its signer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponderId {
+    /// SHA-1 of its public key.
+    ByKey([u8; 20]),
+    /// DER of its subject name.
+    ByName(Vec<u8>),
+}
+
+/// The unsuccessful values of OCSPResponseStatus (section 4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the RFC's")]
+pub enum ErrorStatus {
+    MalformedRequest,
+    InternalError,
+    TryLater,
+    SigRequired,
+    Unauthorized,
+}
+
+/// A signed response of our own, read again.
+#[derive(Debug)]
+pub struct SignedAnswer<'a> {
+    /// What the signature is over.
+    pub tbs_response_data: &'a [u8],
+    /// DER of the AlgorithmIdentifier.
+    pub signature_algorithm: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
+    /// Who signed.
+    pub responder_id: ResponderId,
+    /// The one answer in it.
+    pub response: SingleAnswer<'a>,
+}
+
+/// Why octets are no response of ours, or values make none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a basic OCSP response about one certificate")]
+pub struct ResponseError;
+
+impl Answer<'_> {
+    /// DER of ResponseData: what is to be signed.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseError`] when a CertID or name is no DER, or memory runs out.
+    pub fn to_be_signed(&self) -> Result<Vec<u8>, ResponseError> {
+        let responses =
+            self.responses.iter().map(single_response).collect::<Result<Vec<_>, _>>()?;
+        let mut extensions = Vec::new();
+        if let Some(nonce) = &self.nonce {
+            extensions.push(syntax::Extension {
+                extn_id: syntax::ID_PKIX_OCSP_NONCE,
+                critical: false,
+                extn_value: nonce.extn_value(),
+            });
+        }
+        if self.extended_revoke == ExtendedRevoke::Stated {
+            extensions.push(syntax::Extension {
+                extn_id: syntax::ID_PKIX_OCSP_EXTENDED_REVOKE,
+                critical: false,
+                extn_value: DER_NULL,
+            });
+        }
+        let data = syntax::ResponseDataWriter {
+            responder_id: match self.responder_id {
+                ResponderId::ByKey(hash) => syntax::ResponderId::ByKey(hash),
+                ResponderId::ByName(name) => syntax::ResponderId::ByName(tlv(name)?),
+            },
+            produced_at: generalized_time(self.produced_at)?,
+            responses: SequenceOfWriter::new(&responses),
+            response_extensions: (!extensions.is_empty())
+                .then(|| SequenceOfWriter::new(extensions.as_slice())),
+        };
+        asn1::write_single(&data).map_err(|_| ResponseError)
+    }
+}
+
+/// Puts ResponseData, its signature and the delegated signer's certificate
+/// together: DER of a successful OCSPResponse.
+///
+/// # Errors
+///
+/// [`ResponseError`] when a part is no DER, or memory runs out.
+pub fn assemble(
+    to_be_signed: &[u8],
+    algorithm: SignatureAlgorithm,
+    signature: &[u8],
+    certificate: Option<&[u8]>,
+) -> Result<Vec<u8>, ResponseError> {
+    let certificates = certificate.map(tlv).transpose()?.map(|certificate| [certificate]);
+    let basic = syntax::BasicOcspResponseWriter {
+        tbs_response_data: tlv(to_be_signed)?,
+        signature_algorithm: tlv(algorithm.identifier_der())?,
+        signature: asn1::BitString::new(signature, 0).ok_or(ResponseError)?,
+        certs: certificates.as_ref().map(|list| SequenceOfWriter::new(list.as_slice())),
+    };
+    let response = asn1::write_single(&basic).map_err(|_| ResponseError)?;
+    asn1::write_single(&syntax::OcspResponse {
+        response_status: Enumerated::new(0),
+        response_bytes: Some(syntax::ResponseBytes {
+            response_type: syntax::ID_PKIX_OCSP_BASIC,
+            response: &response,
+        }),
+    })
+    .map_err(|_| ResponseError)
+}
+
+impl<'a> SignedAnswer<'a> {
+    /// Reads a successful response about exactly one certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`ResponseError`] for anything else. The signature is not checked here.
+    pub fn from_der(der: &'a [u8]) -> Result<Self, ResponseError> {
+        let outer: syntax::OcspResponse<'a> = asn1::parse_single(der).map_err(|_| ResponseError)?;
+        let bytes = outer.response_bytes.ok_or(ResponseError)?;
+        if outer.response_status.value() != 0 || bytes.response_type != syntax::ID_PKIX_OCSP_BASIC {
+            return Err(ResponseError);
+        }
+        let basic: syntax::BasicOcspResponse<'a> =
+            asn1::parse_single(bytes.response).map_err(|_| ResponseError)?;
+        let data: syntax::ResponseData<'a> =
+            basic.tbs_response_data.parse().map_err(|_| ResponseError)?;
+        let mut responses = data.responses;
+        let (Some(response), None) = (responses.next(), responses.next()) else {
+            return Err(ResponseError);
+        };
+        Ok(Self {
+            tbs_response_data: basic.tbs_response_data.full_data(),
+            signature_algorithm: basic.signature_algorithm.full_data(),
+            signature: basic.signature.as_bytes(),
+            responder_id: match data.responder_id {
+                syntax::ResponderId::ByKey(hash) => {
+                    ResponderId::ByKey(hash.try_into().map_err(|_| ResponseError)?)
+                }
+                syntax::ResponderId::ByName(name) => ResponderId::ByName(name.full_data().to_vec()),
+            },
+            response: SingleAnswer {
+                cert_id: response.cert_id.full_data(),
+                status: status(&response.cert_status)?,
+                validity: Validity {
+                    this_update: timestamp(&response.this_update)?,
+                    next_update: timestamp(&response.next_update.ok_or(ResponseError)?)?,
+                },
+            },
+        })
+    }
+}
+
+impl ErrorStatus {
+    /// The whole OCSPResponse: a status and no responseBytes.
+    #[must_use]
+    pub fn der(self) -> &'static [u8] {
+        match self {
+            Self::MalformedRequest => b"\x30\x03\x0a\x01\x01",
+            Self::InternalError => b"\x30\x03\x0a\x01\x02",
+            Self::TryLater => b"\x30\x03\x0a\x01\x03",
+            Self::SigRequired => b"\x30\x03\x0a\x01\x05",
+            Self::Unauthorized => b"\x30\x03\x0a\x01\x06",
+        }
+    }
+}
+
+fn single_response<'a>(
+    answer: &SingleAnswer<'a>,
+) -> Result<syntax::SingleResponse<'a>, ResponseError> {
+    Ok(syntax::SingleResponse {
+        cert_id: tlv(answer.cert_id)?,
+        cert_status: match answer.status {
+            CertStatus::Good => syntax::CertStatus::Good(()),
+            CertStatus::Unknown => syntax::CertStatus::Unknown(()),
+            CertStatus::Revoked { time, reason } => {
+                syntax::CertStatus::Revoked(syntax::RevokedInfo {
+                    revocation_time: generalized_time(time)?,
+                    revocation_reason: reason
+                        .map(|reason| Enumerated::new(u32::from(reason.code()))),
+                })
+            }
+        },
+        this_update: generalized_time(answer.validity.this_update)?,
+        next_update: Some(generalized_time(answer.validity.next_update)?),
+    })
+}
+
+fn status(status: &syntax::CertStatus) -> Result<CertStatus, ResponseError> {
+    Ok(match status {
+        syntax::CertStatus::Good(()) => CertStatus::Good,
+        syntax::CertStatus::Unknown(()) => CertStatus::Unknown,
+        syntax::CertStatus::Revoked(info) => CertStatus::Revoked {
+            time: timestamp(&info.revocation_time)?,
+            reason: info
+                .revocation_reason
+                .as_ref()
+                .map(|code| RevocationReason::from_code(code.value()).ok_or(ResponseError))
+                .transpose()?,
+        },
+    })
+}
+
+fn generalized_time(instant: Timestamp) -> Result<X509GeneralizedTime, ResponseError> {
+    let civil = instant.civil();
+    DateTime::new(civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second)
+        .and_then(X509GeneralizedTime::new)
+        .map_err(|_| ResponseError)
+}
+
+fn timestamp(time: &X509GeneralizedTime) -> Result<Timestamp, ResponseError> {
+    let date = time.as_datetime();
+    let time = (date.hour(), date.minute(), date.second());
+    Timestamp::from_civil(date.year(), date.month(), date.day(), time).ok_or(ResponseError)
+}
+
+fn tlv(der: &[u8]) -> Result<Tlv<'_>, ResponseError> {
+    asn1::parse_single(der).map_err(|_| ResponseError)
+}
+
+const DER_NULL: &[u8] = &[5, 0];
