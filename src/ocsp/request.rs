@@ -134,3 +134,198 @@ fn extensions(list: Extensions<'_>, level: Level) -> Result<Option<Nonce<'_>>, R
 
 /// The search for duplicates is quadratic, so an attacker must not choose the number.
 const MAX_EXTENSIONS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::{HashAlgorithm, IssuerHashes};
+    use crate::serial::Serial;
+
+    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let mut der = vec![tag];
+        match u16::try_from(content.len()).unwrap().to_be_bytes() {
+            [0, low] if low < 128 => der.push(low),
+            [0, low] => der.extend([0x81, low]),
+            [high, low] => der.extend([0x82, high, low]),
+        }
+        der.extend(content);
+        der
+    }
+
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        tlv(0x30, parts)
+    }
+
+    const SHA1_OID: &[u8] = &[6, 5, 0x2b, 14, 3, 2, 26];
+    const NONCE_OID: &[u8] = &[6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 2];
+    const OTHER_OID: &[u8] = &[6, 3, 0x55, 0x1d, 99];
+    const CRITICAL: &[u8] = &[1, 1, 0xff];
+
+    fn cert_id(parameters: &[u8], serial: &[u8]) -> Vec<u8> {
+        let algorithm = sequence(&[SHA1_OID, parameters]);
+        let hash = tlv(4, &[&[7; 20]]);
+        sequence(&[&algorithm, &hash, &hash, &tlv(2, &[serial])])
+    }
+
+    fn question() -> Vec<u8> {
+        sequence(&[&cert_id(&[5, 0], &[1])])
+    }
+
+    fn request(version: &[u8], questions: &[&[u8]], extensions: &[&[u8]]) -> Vec<u8> {
+        let list = sequence(questions);
+        let extensions =
+            if extensions.is_empty() { Vec::new() } else { tlv(0xa2, &[&sequence(extensions)]) };
+        sequence(&[&sequence(&[version, &list, &extensions])])
+    }
+
+    fn nonce(octets: usize) -> Vec<u8> {
+        let inner = tlv(4, &[&vec![9; octets]]);
+        sequence(&[NONCE_OID, &tlv(4, &[&inner])])
+    }
+
+    fn parse(der: &[u8]) -> Result<Request<'_>, RequestError> {
+        Request::from_der(der, 3)
+    }
+
+    // rule: REQ-1
+    #[test]
+    fn octets_that_are_not_one_request_in_der_are_refused() {
+        let whole = request(&[], &[&question()], &[]);
+        assert!(parse(&whole).is_ok());
+        for length in 0..whole.len() {
+            assert_eq!(parse(&whole[..length]).err(), Some(RequestError::NotDer), "{length}");
+        }
+        assert_eq!(parse(&[&whole[..], &[0]].concat()).err(), Some(RequestError::NotDer));
+        assert_eq!(parse(&request(&[], &[], &[])).err(), Some(RequestError::NotDer));
+        let indefinite = [&[0x30, 0x80][..], &whole[2..], &[0, 0]].concat();
+        assert_eq!(parse(&indefinite).err(), Some(RequestError::NotDer));
+    }
+
+    // rule: REQ-1
+    #[test]
+    fn version_1_may_be_written_out_and_no_other_version_is_taken() {
+        let with = |version: &[u8]| request(version, &[&question()], &[]);
+        assert!(parse(&with(&[0xa0, 3, 2, 1, 0])).is_ok());
+        assert_eq!(parse(&with(&[0xa0, 3, 2, 1, 1])).err(), Some(RequestError::Version));
+        assert!(parse(&with(&[0xa0, 3, 2, 1, 0xff])).is_err());
+    }
+
+    // rule: REQ-3
+    #[test]
+    fn questions_keep_their_order_and_their_octets_up_to_the_limit() {
+        let null = cert_id(&[5, 0], &[1]);
+        let absent = cert_id(&[], &[2]);
+        let (one, two) = (sequence(&[&null]), sequence(&[&absent]));
+        let der = request(&[], &[&one, &two, &one], &[]);
+        let parsed = parse(&der).unwrap();
+        let ders: Vec<_> = parsed.cert_ids().map(CertId::der).collect();
+        assert_eq!(ders, [&null, &absent, &null]);
+        assert!(parsed.single().is_none());
+        let der = request(&[], &[&one, &one, &one, &one], &[]);
+        assert_eq!(parse(&der).err(), Some(RequestError::TooMany));
+    }
+
+    // rule: REQ-4
+    #[test]
+    fn an_issuer_is_found_only_by_both_hashes_and_by_every_hash_function() {
+        let issuer = IssuerHashes::new(b"name", b"key");
+        let oids: [(HashAlgorithm, &[u8], openssl::hash::MessageDigest); 4] = [
+            (HashAlgorithm::Sha1, SHA1_OID, openssl::hash::MessageDigest::sha1()),
+            (HashAlgorithm::Sha256, SHA256_OID, openssl::hash::MessageDigest::sha256()),
+            (HashAlgorithm::Sha384, SHA384_OID, openssl::hash::MessageDigest::sha384()),
+            (HashAlgorithm::Sha512, SHA512_OID, openssl::hash::MessageDigest::sha512()),
+        ];
+        for (algorithm, oid, digest) in oids {
+            for parameters in [&[5, 0][..], &[]] {
+                let names = |name: &[u8], key: &[u8]| {
+                    let hash = |octets| openssl::hash::hash(digest, octets).unwrap();
+                    let der = sequence(&[
+                        &sequence(&[oid, parameters]),
+                        &tlv(4, &[&hash(name)]),
+                        &tlv(4, &[&hash(key)]),
+                        &[2, 1, 1],
+                    ]);
+                    CertId::from_der(&der).unwrap().names(&issuer)
+                };
+                assert!(names(b"name", b"key"), "{algorithm:?}");
+                assert!(!names(b"other", b"key"), "{algorithm:?}");
+                assert!(!names(b"name", b"other"), "{algorithm:?}");
+            }
+        }
+    }
+
+    const SHA256_OID: &[u8] = &[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+    const SHA384_OID: &[u8] = &[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+    const SHA512_OID: &[u8] = &[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3];
+
+    // rule: REQ-5
+    #[test]
+    fn serials_may_be_long_and_padded_but_not_negative_or_empty() {
+        let serial = |content: &[u8]| {
+            let der = cert_id(&[5, 0], content);
+            CertId::from_der(&der).map(|cert_id| cert_id.serial())
+        };
+        assert_eq!(serial(&[0, 0, 0x81]), Ok(Serial::from_be_bytes(&[0x81]).unwrap()));
+        assert!(serial(&[0x7f; 32]).is_ok());
+        assert_eq!(serial(&[0x7f; 33]).err(), Some(RequestError::Serial(SerialError::TooLong)));
+        assert_eq!(serial(&[0x81]).err(), Some(RequestError::Serial(SerialError::Negative)));
+        assert_eq!(serial(&[]).err(), Some(RequestError::Serial(SerialError::Empty)));
+    }
+
+    // rule: REQ-6
+    #[test]
+    fn an_unknown_extension_is_refused_only_when_it_is_critical() {
+        let value = tlv(4, &[&[5, 0]]);
+        let plain = sequence(&[OTHER_OID, &value]);
+        let critical = sequence(&[OTHER_OID, CRITICAL, &value]);
+        assert!(parse(&request(&[], &[&question()], &[&plain])).is_ok());
+        let expected = Some(RequestError::CriticalExtension);
+        assert_eq!(parse(&request(&[], &[&question()], &[&critical])).err(), expected);
+        let of_question = |extension: &[u8]| {
+            let extensions = tlv(0xa0, &[&sequence(&[extension])]);
+            request(&[], &[&sequence(&[&cert_id(&[5, 0], &[1]), &extensions])], &[])
+        };
+        assert!(parse(&of_question(&plain)).is_ok());
+        assert_eq!(parse(&of_question(&critical)).err(), expected);
+        let twice = request(&[], &[&question()], &[&plain, &plain]);
+        assert_eq!(parse(&twice).err(), Some(RequestError::DuplicateExtension));
+    }
+
+    // rule: REQ-9
+    #[test]
+    fn a_nonce_has_1_to_128_octets() {
+        for (octets, fits) in [(0, false), (1, true), (32, true), (128, true), (129, false)] {
+            let der = request(&[], &[&question()], &[&nonce(octets)]);
+            let parsed = parse(&der);
+            assert_eq!(parsed.is_ok(), fits, "{octets}");
+            if let Ok(parsed) = parsed {
+                assert_eq!(parsed.nonce().unwrap().extn_value().len(), nonce_value(octets));
+            }
+        }
+        let unwrapped = sequence(&[NONCE_OID, &tlv(4, &[&[9; 16]])]);
+        let der = request(&[], &[&question()], &[&unwrapped]);
+        assert_eq!(parse(&der).err(), Some(RequestError::Nonce));
+    }
+
+    fn nonce_value(octets: usize) -> usize {
+        octets + if octets < 128 { 2 } else { 3 }
+    }
+
+    proptest::proptest! {
+        // rule: REQ-1
+        #[test]
+        fn no_octets_make_the_parser_panic(der: Vec<u8>) {
+            let _ = parse(&der);
+        }
+
+        // rule: REQ-1
+        #[test]
+        fn no_mutation_of_a_request_makes_the_parser_panic(at: usize, octet: u8) {
+            let mut der = request(&[], &[&question(), &question()], &[&nonce(16)]);
+            let at = at % der.len();
+            der[at] = octet;
+            let _ = parse(&der);
+        }
+    }
+}

@@ -262,3 +262,88 @@ fn tlv(der: &[u8]) -> Result<Tlv<'_>, ResponseError> {
 }
 
 const DER_NULL: &[u8] = &[5, 0];
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+
+    use super::*;
+    use crate::ocsp::Request;
+
+    fn at(text: (u16, u8, u8), time: (u8, u8, u8)) -> Timestamp {
+        Timestamp::from_civil(text.0, text.1, text.2, time).unwrap()
+    }
+
+    fn data(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/data/{name}.b64", env!("CARGO_MANIFEST_DIR"));
+        let text: String = std::fs::read_to_string(path).unwrap().split_whitespace().collect();
+        base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+    }
+
+    // rule: RSP-2
+    #[test]
+    fn an_answer_of_the_earlier_responder_is_made_again_octet_by_octet() {
+        let (request, answer) = (data("earlier-request"), data("earlier-answer"));
+        let request = Request::from_der(&request, 1).unwrap();
+        let signed = SignedAnswer::from_der(&answer).unwrap();
+        assert_eq!(signed.response.cert_id, request.first().der());
+        assert_eq!(signed.response.status, CertStatus::Good);
+        let made = Answer {
+            responder_id: &signed.responder_id,
+            produced_at: at((2022, 12, 29), (13, 19, 9)),
+            responses: vec![signed.response],
+            nonce: None,
+            extended_revoke: ExtendedRevoke::Absent,
+        };
+        let to_be_signed = made.to_be_signed().unwrap();
+        assert_eq!(to_be_signed, signed.tbs_response_data);
+        let whole = assemble(&to_be_signed, SignatureAlgorithm::RsaSha256, signed.signature, None);
+        assert_eq!(whole.unwrap(), answer);
+    }
+
+    // rule: ANS-2
+    #[test]
+    fn a_status_reads_back_as_it_was_written() {
+        let request = data("earlier-request");
+        let request = Request::from_der(&request, 1).unwrap();
+        let time = at((2024, 2, 29), (0, 0, 1));
+        let validity = Validity { this_update: time, next_update: time.saturating_add(DAY) };
+        let reasons = RevocationReason::ALL.into_iter().map(Some).chain([None]);
+        let revoked = reasons.map(|reason| CertStatus::Revoked { time, reason });
+        for status in revoked.chain([CertStatus::Good, CertStatus::Unknown]) {
+            let cert_id = request.first().der();
+            let response = SingleAnswer { cert_id, status, validity };
+            let responder_id = ResponderId::ByName(vec![0x30, 0]);
+            let answer = Answer {
+                responder_id: &responder_id,
+                produced_at: time,
+                responses: vec![response],
+                nonce: request.nonce(),
+                extended_revoke: ExtendedRevoke::Stated,
+            };
+            let certificate = Some(&[0x30, 1, 0xff][..]);
+            let to_be_signed = answer.to_be_signed().unwrap();
+            let algorithm = SignatureAlgorithm::Ed25519;
+            let der = assemble(&to_be_signed, algorithm, b"sig", certificate).unwrap();
+            let read = SignedAnswer::from_der(&der).unwrap();
+            assert_eq!((read.response, read.responder_id), (response, responder_id));
+            assert_eq!(read.signature_algorithm, algorithm.identifier_der());
+        }
+    }
+
+    // rule: REQ-2
+    #[test]
+    fn an_error_response_is_five_octets() {
+        for (status, code) in [
+            (ErrorStatus::MalformedRequest, 1),
+            (ErrorStatus::InternalError, 2),
+            (ErrorStatus::TryLater, 3),
+            (ErrorStatus::SigRequired, 5),
+            (ErrorStatus::Unauthorized, 6),
+        ] {
+            assert_eq!(status.der(), [0x30, 3, 10, 1, code]);
+        }
+    }
+
+    const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+}
