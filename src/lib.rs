@@ -10,4 +10,6 @@ pub mod store;
 
 pub mod responder;
 
+pub mod transport;
+
 pub mod config;
