@@ -1,12 +1,28 @@
 //! The configuration: only values that are valid.
+//!
+//! [`Config::load`] reads a file, and tells all that is wrong with it at once. Keys
+//! and certificates stay closed here: `signer` reads them.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::store::{mysql, sqlite};
+
+mod answers;
+mod check;
+mod database;
+mod error;
+mod file;
+mod keys;
+mod secrets;
+mod values;
+
+pub use error::{ConfigError, ConfigErrors, Warning};
+pub use keys::KEYS;
 
 /// All that the program is told.
 #[derive(Clone, Debug)]
@@ -113,6 +129,27 @@ pub struct Log {
     pub level: log::LevelFilter,
 }
 
+impl Listen {
+    /// What `port` is opened on where no addresses are given.
+    fn loopback() -> Vec<IpAddr> {
+        vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            workers: 128,
+            connections: 4_096,
+            request_bytes: 3 << 20,
+            read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            signing_threads: thread::available_parallelism().map_or(1, usize::from),
+            signing_queue: 64,
+        }
+    }
+}
+
 /// What happens when others can read a key or the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Permissions {
@@ -121,4 +158,26 @@ pub enum Permissions {
     Refuse,
     /// It starts, and warns each time.
     Warn,
+}
+
+/// The file that is read when none is named: `config.toml` in the working
+/// directory, else `/etc/ocsp-fcgi/config.toml`.
+///
+/// # Errors
+///
+/// Neither exists.
+pub fn search() -> Result<PathBuf, ConfigErrors> {
+    search_in(Path::new("config.toml"), Path::new("/etc/ocsp-fcgi/config.toml"))
+}
+
+fn search_in(first: &Path, second: &Path) -> Result<PathBuf, ConfigErrors> {
+    // One that cannot be looked at is taken, so that the message is about it.
+    let may_exist = |path: &&Path| !matches!(path.try_exists(), Ok(false));
+    [first, second].into_iter().find(may_exist).map(Path::to_owned).ok_or_else(|| {
+        let problem = format!(
+            "no such file in the working directory, and no {}, wanted one of the two or --config FILE",
+            second.display()
+        );
+        ConfigErrors::of_file(first, problem)
+    })
 }

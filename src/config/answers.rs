@@ -1,0 +1,129 @@
+//! The keys about answers, the cache and limits: numbers, and how they agree.
+
+use std::time::Duration;
+
+use crate::config::file::{Field, File, decimal};
+use crate::config::{Cache, Limits, values};
+use crate::responder::policy::{NonIssued, NoncePolicy, Policy, ResponderIdKind, StoreDown};
+
+/// Where answers are kept.
+pub(super) fn cache(file: &File<'_>) -> Cache {
+    Cache {
+        folder: file.root().path("cachefolder").value,
+        memory: file.section("cache").size("memory", 0..=MEMORY_MOST).or(MEMORY),
+    }
+}
+
+/// How answers are made.
+pub(super) fn policy(file: &File<'_>) -> Policy {
+    let default = Policy::default();
+    let (answers, cache) = (file.section("answers"), file.section("cache"));
+    let days = file.root().field("cachedays", DAYS, |value| {
+        let seconds = decimal(value)? * DAY.as_secs_f64();
+        // Whole seconds, as the answer has them.
+        let validity = Duration::try_from_secs_f64(seconds.floor()).ok()?;
+        (MINUTE..=LONGEST).contains(&validity).then_some(validity)
+    });
+    let validity = answers.duration("validity", MINUTE..=LONGEST);
+    if let (Some(at), Some(other)) = (validity.at, days.at) {
+        file.report_both((validity.key, at), (days.key, other));
+    }
+    let validity = if days.at.is_some() { days } else { validity };
+    let non_issued_validity = answers.duration("non_issued_validity", MINUTE..=LONGEST);
+    let back_date = answers.duration("back_date", Duration::ZERO..=HOUR);
+    let freshness = cache.duration("freshness", Duration::ZERO..=LONGEST);
+    let policy = Policy {
+        validity: validity.or(default.validity),
+        non_issued_validity: non_issued_validity.or(default.non_issued_validity),
+        back_date: back_date.or(default.back_date),
+        non_issued: answers.choice("non_issued", &NON_ISSUED).or_default(),
+        nonce: answers.choice("nonce", &NONCE).or_default(),
+        responder_id: answers.choice("responder_id", &RESPONDER_ID).or_default(),
+        freshness: freshness.or(default.freshness),
+        store_down: cache.choice("store_down", &STORE_DOWN).or_default(),
+        max_age: answers.duration("max_age", Duration::ZERO..=LONGEST).or(default.max_age),
+        request_certificates: file
+            .section("limits")
+            .number("request_certificates", 1..=10_000)
+            .or(default.request_certificates),
+    };
+    let [length, margin, window] =
+        [policy.validity, policy.back_date, policy.freshness].map(values::duration_text);
+    if [validity, freshness, back_date].iter().all(Field::is_right)
+        && policy.validity <= policy.back_date + policy.freshness * 2
+        && let Some(at) = validity.at.or(freshness.at).or(back_date.at)
+    {
+        file.report.error(
+            at,
+            format!(
+                "{} is {length}, must exceed back_date ({margin}) and twice freshness ({window})",
+                validity.at.map_or("validity", |_| validity.key),
+            ),
+        );
+    }
+    if [non_issued_validity, back_date].iter().all(Field::is_right)
+        && policy.non_issued_validity <= policy.back_date
+        && let Some(at) = non_issued_validity.at.or(back_date.at)
+    {
+        let length = values::duration_text(policy.non_issued_validity);
+        file.report.error(
+            at,
+            format!("non_issued_validity is {length}, must exceed back_date ({margin})"),
+        );
+    }
+    policy
+}
+
+/// What peers may use.
+pub(super) fn limits(file: &File<'_>) -> Limits {
+    let section = file.section("limits");
+    let default = Limits::default();
+    let workers = section.number("workers", 1..=4_096);
+    let signing_queue = section.number("signing_queue", 0..=4_095);
+    let given = [signing_queue, workers];
+    let workers = workers.or(default.workers);
+    // Half of few workers: repeats must find one while the queue is full.
+    let signing_queue = signing_queue.or(default.signing_queue.min(workers / 2));
+    if given.iter().all(Field::is_right)
+        && signing_queue >= workers
+        && let Some(at) = given.iter().find_map(|field| field.at)
+    {
+        let problem =
+            format!("signing_queue is {signing_queue}, must be below workers ({workers})");
+        file.report.error(at, problem);
+    }
+    let request_bytes = section.size("request_bytes", 1_024..=64 << 20).value;
+    let timeout = |key, default| section.duration(key, MILLISECOND..=HOUR).or(default);
+    Limits {
+        workers,
+        connections: section.number("connections", 1..=1_000_000).or(default.connections),
+        request_bytes: request_bytes
+            .and_then(|octets| octets.try_into().ok())
+            .unwrap_or(default.request_bytes),
+        read_timeout: timeout("read_timeout", default.read_timeout),
+        idle_timeout: timeout("idle_timeout", default.idle_timeout),
+        signing_threads: section.number("signing_threads", 1..=1_024).or(default.signing_threads),
+        signing_queue,
+    }
+}
+
+const NON_ISSUED: [(&str, NonIssued); 3] = [
+    ("unknown", NonIssued::Unknown),
+    ("unauthorized", NonIssued::Unauthorized),
+    ("revoked", NonIssued::Revoked),
+];
+const NONCE: [(&str, NoncePolicy); 2] =
+    [("echo", NoncePolicy::Echo), ("ignore", NoncePolicy::Ignore)];
+const RESPONDER_ID: [(&str, ResponderIdKind); 2] =
+    [("key", ResponderIdKind::ByKey), ("name", ResponderIdKind::ByName)];
+const STORE_DOWN: [(&str, StoreDown); 2] =
+    [("serve", StoreDown::ServeCached), ("try-later", StoreDown::TryLater)];
+const DAYS: &str = "days, from 0.0007 (a minute) to 3650";
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Ten years: longer than a responder keeps its key.
+const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+const MEMORY: u64 = 64 << 20;
+const MEMORY_MOST: u64 = 1 << 40;

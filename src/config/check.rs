@@ -1,0 +1,189 @@
+//! A file to [`Config`]: all problems at once, each with its place.
+//!
+//! Opens no key, certificate, socket or database; of files, reads the configuration
+//! and the one that `password_file` names.
+
+use std::io;
+use std::path::Path;
+
+use crate::config::error::{ConfigErrors, Warning};
+use crate::config::file::File;
+use crate::config::secrets::{self, Readers};
+use crate::config::{
+    Config, Issuer, Listen, Log, Permissions, UnixSocket, answers, database, keys, values,
+};
+use crate::logging::Target;
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file; among them, that others can read a password.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        let (octets, readers) = secrets::read(path, FILE_OCTETS).map_err(|error| {
+            let problem = match error.kind() {
+                io::ErrorKind::NotFound => "no such file".to_owned(),
+                _ => format!("cannot be read, {error}"),
+            };
+            ConfigErrors::of_file(path, problem)
+        })?;
+        if octets.len() as u64 > FILE_OCTETS {
+            let most = values::size_text(FILE_OCTETS);
+            return Err(ConfigErrors::of_file(path, format!("too large, wanted at most {most}")));
+        }
+        let text = str::from_utf8(&octets).map_err(|error| {
+            let (before, _) = octets.split_at(error.valid_up_to());
+            let before = String::from_utf8_lossy(before);
+            let problem = "not UTF-8, wanted a text file in UTF-8".to_owned();
+            ConfigErrors::of_text(path, &before, before.len(), problem)
+        })?;
+        check(text, path, readers)
+    }
+
+    /// Checks `text` as if it came from `path`, whoever can read that.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the text.
+    pub fn parse(text: &str, path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        check(text, path, Readers::Chosen)
+    }
+}
+
+fn check(
+    text: &str,
+    path: &Path,
+    readers: Readers,
+) -> Result<(Config, Vec<Warning>), ConfigErrors> {
+    let mut file = File::parse(text, path);
+    file.meant = keys::report_others(&file);
+    let permissions = file
+        .root()
+        .choice("permissions", &[("refuse", Permissions::Refuse), ("warn", Permissions::Warn)])
+        .or_default();
+    let listen = listen(&file);
+    let issuers = issuers(&file);
+    let database = database::read(&file, readers, permissions);
+    let cache = answers::cache(&file);
+    let policy = answers::policy(&file);
+    let limits = answers::limits(&file);
+    let log = log(&file);
+    let (warnings, errors) = file.report.finish(path, text);
+    match (errors, issuers, database) {
+        (None, Some(issuers), Some(database)) => {
+            let path = path.to_owned();
+            let config =
+                Config { path, listen, issuers, database, cache, policy, limits, log, permissions };
+            Ok((config, warnings))
+        }
+        (Some(errors), ..) => Err(errors),
+        // Not reached: a part that is missing is reported. An error all the same,
+        // for the operator's sake.
+        (None, ..) => Err(ConfigErrors::of_file(path, "incomplete".to_owned())),
+    }
+}
+
+fn listen(file: &File<'_>) -> Listen {
+    let section = file.section("listen");
+    let port = file.root().number("port", 1..=65_535);
+    let addresses =
+        section.list("addresses", "an IP address, or an array of them", |text| text.parse().ok());
+    let socket_path = section.field("unix", "a path of at most 107 octets", |value| {
+        let path = section.resolve(value.as_str().filter(|text| !text.is_empty())?);
+        (path.as_os_str().len() <= UNIX_PATH_OCTETS).then_some(path)
+    });
+    let owner = section.text("unix_owner");
+    let group = section.text("unix_group");
+    let mode = section.field("unix_mode", "an octal mode in quotes, such as \"0660\"", |value| {
+        values::mode(value.as_str()?)
+    });
+    // Not errors: the socket may come from systemd, and the rest wait for its end.
+    if let (Some(at), None) = (addresses.at, port.at) {
+        file.report.warning(at, "addresses has no effect, wanted port with it".to_owned());
+    }
+    for (key, at) in [(owner.key, owner.at), (group.key, group.at), (mode.key, mode.at)] {
+        if let (Some(at), None) = (at, socket_path.at) {
+            file.report.warning(at, format!("{key} has no effect, wanted unix with it"));
+        }
+    }
+    Listen {
+        port: port.value.and_then(|port| port.try_into().ok()),
+        addresses: addresses.or(Listen::loopback()),
+        unix: socket_path.value.map(|path| UnixSocket {
+            path,
+            owner: owner.value,
+            group: group.value,
+            mode: mode.or(UNIX_MODE),
+        }),
+    }
+}
+
+fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
+    let root = file.root();
+    let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
+    let flat =
+        [&certificate, &key, &signer].into_iter().find_map(|field| Some((field.key, field.at?)));
+    let tables = file.sections("issuer");
+    if tables.is_empty() {
+        file.require(
+            &[
+                (&["itcert"], certificate.at, "the certificate of the CA"),
+                (&["itkey"], key.at, "the key that signs the answers"),
+            ],
+            &["issuer", "itsigner"],
+            "no CA, wanted itcert and itkey, or [[issuer]] with certificate and key",
+        );
+        return Some(vec![Issuer {
+            certificate: certificate.value?,
+            key: key.value?,
+            signer_certificate: signer.value,
+        }]);
+    }
+    if let (Some(flat), Some((at, _))) = (flat, tables.first()) {
+        file.report_both(("issuer", *at), flat);
+    }
+    let issuers: Vec<Option<Issuer>> = tables
+        .into_iter()
+        .map(|(at, section)| {
+            let [certificate, key, signer] =
+                ["certificate", "key", "signer"].map(|key| section.path(key));
+            for field in [&certificate, &key] {
+                if field.at.is_none() && !file.meant.contains(&field.key) {
+                    let problem = format!("[[issuer]] without {}, wanted a path", field.key);
+                    file.report.error(at, problem);
+                }
+            }
+            Some(Issuer {
+                certificate: certificate.value?,
+                key: key.value?,
+                signer_certificate: signer.value,
+            })
+        })
+        .collect();
+    issuers.into_iter().collect()
+}
+
+fn log(file: &File<'_>) -> Log {
+    use log::LevelFilter;
+    let section = file.section("log");
+    let targets = [("auto", Target::Auto), ("syslog", Target::Syslog), ("stderr", Target::Stderr)];
+    let levels = [
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+        ("off", LevelFilter::Off),
+    ];
+    Log {
+        target: section.choice("target", &targets).or_default(),
+        level: section.choice("level", &levels).or(LevelFilter::Info),
+    }
+}
+
+/// Far more than any configuration; a device does not fill the memory.
+const FILE_OCTETS: u64 = 1 << 20;
+/// `sun_path` of Linux, less its final NUL.
+const UNIX_PATH_OCTETS: usize = 107;
+const UNIX_MODE: u32 = 0o660;
