@@ -10,7 +10,7 @@ use crate::responder::policy::{NonIssued, NoncePolicy, Policy, ResponderIdKind, 
 pub(super) fn cache(file: &File<'_>) -> Cache {
     Cache {
         folder: file.root().path("cachefolder").value,
-        memory: file.section("cache").size("memory", 0..=MEMORY_MOST).or(MEMORY),
+        memory: file.section("cache").size("memory", 0..=MEMORY_MOST, MEMORY).or(MEMORY),
     }
 }
 
@@ -24,14 +24,15 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
         let validity = Duration::try_from_secs_f64(seconds.floor()).ok()?;
         (MINUTE..=LONGEST).contains(&validity).then_some(validity)
     });
-    let validity = answers.duration("validity", MINUTE..=LONGEST);
+    let validity = answers.duration("validity", MINUTE..=LONGEST, default.validity);
     if let (Some(at), Some(other)) = (validity.at, days.at) {
         file.report_both((validity.key, at), (days.key, other));
     }
     let validity = if days.at.is_some() { days } else { validity };
-    let non_issued_validity = answers.duration("non_issued_validity", MINUTE..=LONGEST);
-    let back_date = answers.duration("back_date", Duration::ZERO..=HOUR);
-    let freshness = cache.duration("freshness", Duration::ZERO..=LONGEST);
+    let non_issued_validity =
+        answers.duration("non_issued_validity", MINUTE..=LONGEST, default.non_issued_validity);
+    let back_date = answers.duration("back_date", Duration::ZERO..=HOUR, default.back_date);
+    let freshness = cache.duration("freshness", Duration::ZERO..=LONGEST, default.freshness);
     let policy = Policy {
         validity: validity.or(default.validity),
         non_issued_validity: non_issued_validity.or(default.non_issued_validity),
@@ -41,7 +42,9 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
         responder_id: answers.choice("responder_id", &RESPONDER_ID).or_default(),
         freshness: freshness.or(default.freshness),
         store_down: cache.choice("store_down", &STORE_DOWN).or_default(),
-        max_age: answers.duration("max_age", Duration::ZERO..=LONGEST).or(default.max_age),
+        max_age: answers
+            .duration("max_age", Duration::ZERO..=LONGEST, default.max_age)
+            .or(default.max_age),
         request_certificates: file
             .section("limits")
             .number("request_certificates", 1..=10_000)
@@ -53,23 +56,18 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
         && policy.validity <= policy.back_date + policy.freshness * 2
         && let Some(at) = validity.at.or(freshness.at).or(back_date.at)
     {
-        file.report.error(
-            at,
-            format!(
-                "{} is {length}, must exceed back_date ({margin}) and twice freshness ({window})",
-                validity.at.map_or("validity", |_| validity.key),
-            ),
-        );
+        let key = validity.at.map_or("validity", |_| validity.key);
+        let sum = format!("back_date plus twice freshness ({margin} + 2 * {window})");
+        let reason = "as an answer is signed anew at half of it";
+        file.report.error(at, format!("{key} is {length}, must exceed {sum}, {reason}"));
     }
     if [non_issued_validity, back_date].iter().all(Field::is_right)
         && policy.non_issued_validity <= policy.back_date
         && let Some(at) = non_issued_validity.at.or(back_date.at)
     {
         let length = values::duration_text(policy.non_issued_validity);
-        file.report.error(
-            at,
-            format!("non_issued_validity is {length}, must exceed back_date ({margin})"),
-        );
+        let problem = format!("non_issued_validity is {length}, must exceed back_date ({margin})");
+        file.report.error(at, problem + ", as it begins that long ago");
     }
     policy
 }
@@ -90,18 +88,20 @@ pub(super) fn limits(file: &File<'_>) -> Limits {
     {
         let problem =
             format!("signing_queue is {signing_queue}, must be below workers ({workers})");
-        file.report.error(at, problem);
+        file.report.error(at, problem + ", so that kept answers always find one");
     }
-    let request_bytes = section.size("request_bytes", 1_024..=64 << 20).value;
-    let timeout = |key, default| section.duration(key, MILLISECOND..=HOUR).or(default);
+    let request_bytes =
+        section.size("request_bytes", 1_024..=64 << 20, default.request_bytes as u64).value;
+    let timeout =
+        |key, most, default| section.duration(key, MILLISECOND..=most, default).or(default);
     Limits {
         workers,
         connections: section.number("connections", 1..=1_000_000).or(default.connections),
         request_bytes: request_bytes
             .and_then(|octets| octets.try_into().ok())
             .unwrap_or(default.request_bytes),
-        read_timeout: timeout("read_timeout", default.read_timeout),
-        idle_timeout: timeout("idle_timeout", default.idle_timeout),
+        read_timeout: timeout("read_timeout", HOUR, default.read_timeout),
+        idle_timeout: timeout("idle_timeout", DAY, default.idle_timeout),
         signing_threads: section.number("signing_threads", 1..=1_024).or(default.signing_threads),
         signing_queue,
     }

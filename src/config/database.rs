@@ -46,7 +46,7 @@ fn mysql(
     let name = file.root().text("dbname");
     let own_password = file.root().secret("dbpassword");
     let password_file = password_file(file, permissions);
-    let timeout = |key, default| section.duration(key, MILLISECOND..=MINUTE).or(default);
+    let timeout = |key, default| section.duration(key, MILLISECOND..=MINUTE, default).or(default);
     let connections = section.number("connections", 1..=1_024).or(CONNECTIONS);
     let [connect_timeout, answer_timeout, retry_pause] = [
         timeout("connect_timeout", CONNECT_TIMEOUT),

@@ -147,6 +147,44 @@ pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
+/// Foreign text for a message: on one line, and not too long.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_CHARS)
+        .flat_map(|c| {
+            // `escape_debug` would escape quotation marks as well.
+            let (plain, escaped) =
+                if c.is_control() { (None, Some(c.escape_debug())) } else { (Some(c), None) };
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// The parser's message in the form of ours; its frequent ones in plain words.
+pub(super) fn syntax_problem(message: &str) -> String {
+    match message {
+        "string values must be quoted, expected literal string" => {
+            return "text without quotes, wanted \"text\"".to_owned();
+        }
+        "invalid float, expected nothing" => {
+            return "this is no number, wanted a number or \"text\"".to_owned();
+        }
+        "invalid basic string, expected `\"`" => return "text without its last \"".to_owned(),
+        "key with no value, expected `=`" => return "key without a value, wanted =".to_owned(),
+        _ => {}
+    }
+    let (problem, expected) = message.split_once(", expected ").unwrap_or((message, "nothing"));
+    match expected {
+        "nothing" => problem.to_owned(),
+        _ => format!("{problem}, wanted {}", expected.replace('`', "")),
+    }
+}
+
 fn placed(path: &Path, text: &str, problems: Vec<Problem>) -> Vec<ConfigError> {
     let mut errors: Vec<_> = problems
         .into_iter()
@@ -162,3 +200,5 @@ fn placed(path: &Path, text: &str, problems: Vec<Problem>) -> Vec<ConfigError> {
 fn sort(errors: &mut [ConfigError]) {
     errors.sort_by_key(|error| (error.place.at.is_none(), error.place.at));
 }
+
+const SHOWN_CHARS: usize = 60;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{Report, line_and_column};
+use crate::config::error::{Report, line_and_column, printable, syntax_problem};
 use crate::config::{keys, values};
 
 /// One file while it is read.
@@ -81,8 +81,14 @@ impl<'t> File<'t> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let report = Report::default();
         for error in errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            report.syntax(offset, syntax_problem(error.message()));
+            let span = error.span().unwrap_or_default();
+            let problem = match text.get(span.clone()) {
+                Some(key) if error.message() == "duplicate key" => {
+                    format!("{} is given before, wanted once", printable(key))
+                }
+                _ => syntax_problem(error.message()),
+            };
+            report.syntax(span.start, problem);
         }
         let path = path.to_owned();
         Self { text, root: root.into_inner(), path, report, meant: Vec::new() }
@@ -93,8 +99,11 @@ impl<'t> File<'t> {
         Section { file: self, name: "", table: Some(&self.root) }
     }
 
-    /// The table `name`.
+    /// The table `name`, or the top of the file.
     pub fn section(&self, name: &'static str) -> Section<'_> {
+        if name.is_empty() {
+            return self.root();
+        }
         let table = self.root.get(name).and_then(|value| value.get_ref().as_table());
         Section { file: self, name, table }
     }
@@ -201,7 +210,7 @@ impl<'f> Section<'f> {
 
     /// Text that is not empty.
     pub fn text(&self, key: &'static str) -> Field<String> {
-        self.field(key, "text in quotes", |value| non_empty(value).map(str::to_owned))
+        self.field(key, "text in quotes, not empty", |value| non_empty(value).map(str::to_owned))
     }
 
     /// Text that no message repeats; may be empty.
@@ -238,18 +247,24 @@ impl<'f> Section<'f> {
     }
 
     /// A duration with its unit.
-    pub fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Field<Duration> {
-        let [from, to] = [range.start(), range.end()].map(|&limit| values::duration_text(limit));
-        let wanted = format!("a duration from {from} to {to}, such as \"10s\" or \"1h30m\"");
+    pub fn duration(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Field<Duration> {
+        let [from, to, example] =
+            [*range.start(), *range.end(), default].map(values::duration_text);
+        let wanted = format!("a duration from {from} to {to}, such as \"{example}\"");
         self.field(key, &wanted, |value| {
             values::duration(value.as_str()?).filter(|duration| range.contains(duration))
         })
     }
 
     /// A number of octets, with or without a unit.
-    pub fn size(&self, key: &'static str, range: RangeInclusive<u64>) -> Field<u64> {
-        let [from, to] = [range.start(), range.end()].map(|&limit| values::size_text(limit));
-        let wanted = format!("octets from {from} to {to}, such as 65536 or \"64KiB\"");
+    pub fn size(&self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> Field<u64> {
+        let [from, to, example] = [*range.start(), *range.end(), default].map(values::size_text);
+        let wanted = format!("octets from {from} to {to}, such as \"{example}\"");
         self.field(key, &wanted, |value| {
             let octets = match value.as_str() {
                 Some(text) => values::size(text),
@@ -262,7 +277,12 @@ impl<'f> Section<'f> {
     /// One of some words.
     pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Field<T> {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        self.field(key, &words.join(" or "), |value| {
+        let wanted = match words.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
+        };
+        self.field(key, &wanted, |value| {
             let text = value.as_str()?;
             choices.iter().find(|(word, _)| *word == text).map(|&(_, choice)| choice)
         })
@@ -331,24 +351,6 @@ pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// Foreign text for a message: on one line, and not too long.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(|c| {
-            // `escape_debug` would escape quotation marks as well.
-            let (plain, escaped) =
-                if c.is_control() { (None, Some(c.escape_debug())) } else { (Some(c), None) };
-            plain.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
 fn non_empty<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
     value.as_str().filter(|text| !text.is_empty())
 }
@@ -363,24 +365,3 @@ fn type_text(value: &DeValue<'_>) -> &'static str {
         DeValue::Table(_) => "a table",
     }
 }
-
-/// The parser's message in the form of ours; its frequent ones in plain words.
-fn syntax_problem(message: &str) -> String {
-    match message {
-        "string values must be quoted, expected literal string" => {
-            return "text without quotes, wanted \"text\"".to_owned();
-        }
-        "invalid float, expected nothing" => {
-            return "this is no number, wanted a number or \"text\"".to_owned();
-        }
-        "key with no value, expected `=`" => return "key without a value, wanted =".to_owned(),
-        _ => {}
-    }
-    let (problem, expected) = message.split_once(", expected ").unwrap_or((message, "nothing"));
-    match expected {
-        "nothing" => problem.to_owned(),
-        _ => format!("{problem}, wanted {}", expected.replace('`', "")),
-    }
-}
-
-const SHOWN_CHARS: usize = 60;

@@ -1,6 +1,7 @@
 //! Which keys there are; where others stand in a file, and what was perhaps meant.
 
-use crate::config::file::{File, Number, Section, printable};
+use crate::config::error::printable;
+use crate::config::file::{File, Number, Section};
 
 /// Every key there is, by table; the first table is the top of the file.
 pub const KEYS: [(&str, &[&str]); 8] = [

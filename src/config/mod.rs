@@ -181,3 +181,23 @@ fn search_in(first: &Path, second: &Path) -> Result<PathBuf, ConfigErrors> {
         ConfigErrors::of_file(first, problem)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_first_file_that_exists_is_read_and_both_are_named_when_none_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first.toml", "second.toml"].map(|name| folder.path().join(name));
+        let message = search_in(&first, &second).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{}: no such file", first.display())), "{message}");
+        assert!(message.contains(&format!("no {}", second.display())), "{message}");
+        fs::write(&second, "").unwrap();
+        assert_eq!(search_in(&first, &second).unwrap(), second);
+        fs::write(&first, "").unwrap();
+        assert_eq!(search_in(&first, &second).unwrap(), first);
+    }
+}

@@ -1,3 +1,5 @@
 //! The tests of the whole, in one binary so that OpenSSL is linked once.
 
+mod config_errors;
+mod documents;
 mod logging;

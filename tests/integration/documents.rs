@@ -1,0 +1,144 @@
+//! The documents say what the program does.
+
+use std::path::Path;
+
+use ocsp_fcgi::config::{Config, Database, KEYS};
+
+#[test]
+fn the_example_configuration_is_valid_and_has_no_warning() {
+    let (config, warnings) = parse(EXAMPLE);
+    assert!(warnings.is_empty());
+    assert_eq!(config.listen.port, Some(9000));
+    assert_eq!(config.issuers.len(), 1);
+}
+
+#[test]
+fn the_example_configuration_has_every_key_once_in_its_table() {
+    let mut table = "".to_owned();
+    let mut written = Vec::new();
+    for line in EXAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_matches(['[', ']']).to_owned();
+        } else if let Some(key) = key(line) {
+            written.push((table.clone(), key.to_owned()));
+        }
+    }
+    let mut known: Vec<_> = KEYS
+        .iter()
+        .flat_map(|(table, keys)| keys.iter().map(|key| (table.to_string(), key.to_string())))
+        .collect();
+    written.sort();
+    known.sort();
+    assert_eq!(written, known);
+}
+
+#[test]
+fn each_commented_key_of_the_example_stands_at_its_default() {
+    let default = parse(EXAMPLE).0;
+    let mut at_default = 0;
+    for (line, key) in commented(EXAMPLE) {
+        if NO_DEFAULT.contains(&key) {
+            continue;
+        }
+        let (config, _) = parse(&uncommented(EXAMPLE, line));
+        assert_eq!(words(&config), words(&default), "{line}");
+        at_default += 1;
+    }
+    assert!(at_default > 25, "{at_default} keys have a default");
+}
+
+#[test]
+fn all_defaults_of_the_example_can_be_written_at_once() {
+    let mut text = EXAMPLE.to_owned();
+    for (line, key) in commented(EXAMPLE) {
+        // It takes the place of cachedays.
+        if !NO_DEFAULT.contains(&key) && key != "validity" {
+            text = uncommented(&text, line);
+        }
+    }
+    assert_eq!(words(&parse(&text).0), words(&parse(EXAMPLE).0));
+}
+
+#[test]
+fn each_example_without_a_default_can_be_written() {
+    let listening = uncommented(EXAMPLE, r#"#unix = "/run/ocsp-fcgi/ocsp-fcgi.sock""#);
+    let listening = uncommented(&listening, r#"#unix_owner = "ocsp-fcgi""#);
+    let listening = uncommented(&listening, r#"#unix_group = "www-data""#);
+    let socket = parse(&listening).0.listen.unix.unwrap();
+    assert_eq!(socket.path, Path::new("/run/ocsp-fcgi/ocsp-fcgi.sock"));
+    assert_eq!(socket.owner.as_deref(), Some("ocsp-fcgi"));
+    assert_eq!(socket.group.as_deref(), Some("www-data"));
+
+    let delegated = uncommented(EXAMPLE, r#"#itsigner = "/etc/ocsp-fcgi/responder.crt""#);
+    assert!(parse(&delegated).0.issuers[0].signer_certificate.is_some());
+
+    let encrypted = EXAMPLE.replace("#tls = \"off\"", "tls = \"required\"");
+    let encrypted = uncommented(&encrypted, r#"#tls_ca = "/etc/ocsp-fcgi/database-ca.crt""#);
+    let Database::Mysql(options) = parse(&encrypted).0.database else { panic!("not MySQL") };
+    assert_ne!(options.tls, ocsp_fcgi::store::mysql::Tls::Off);
+
+    let threads = uncommented(EXAMPLE, "#signing_threads = 2");
+    assert_eq!(parse(&threads).0.limits.signing_threads, 2);
+
+    let embedded = uncommented(EXAMPLE, r#"#sqlite = "/var/lib/ocsp-fcgi/status.db""#);
+    let embedded = without(&embedded, &["dbip", "dbuser", "dbpassword", "dbname"]);
+    assert!(matches!(parse(&embedded).0.database, Database::Sqlite(_)));
+
+    let mut several = without(EXAMPLE, &["itcert", "itkey"]);
+    for line in ["#[[issuer]]", "#certificate =", "#key =", "#signer ="] {
+        several = uncommented(&several, line);
+    }
+    assert!(parse(&several).0.issuers[0].signer_certificate.is_some());
+}
+
+fn parse(text: &str) -> (Config, Vec<ocsp_fcgi::config::Warning>) {
+    Config::parse(text, Path::new("config.toml")).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Everything that a configuration says, but the password.
+fn words(config: &Config) -> String {
+    let Database::Mysql(options) = &config.database else { return format!("{config:?}") };
+    let limits = (options.connections, options.connect_timeout, options.timeout);
+    format!("{config:?} {limits:?} {:?} {:?}", options.retry_pause, options.tls)
+}
+
+/// The lines with a key that is commented out, and the key.
+fn commented(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| Some((line, key(line.strip_prefix('#')?)?)))
+}
+
+/// The key of a line `key = value`.
+fn key(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(" = ")?;
+    key.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(key)
+}
+
+/// `text`, where the one line that begins with `start` lost its `#`.
+fn uncommented(text: &str, start: &str) -> String {
+    let start = format!("\n{start}");
+    assert_eq!(text.matches(&start).count(), 1, "{start}");
+    text.replacen(&start, &start.replacen('#', "", 1), 1)
+}
+
+/// `text` without some keys.
+fn without(text: &str, keys: &[&str]) -> String {
+    let stays = |line: &&str| !key(line).is_some_and(|key| keys.contains(&key));
+    text.lines().filter(stays).map(|line| format!("{line}\n")).collect()
+}
+
+const EXAMPLE: &str = include_str!("../../config.toml.example");
+/// What stands in the example for its form; `password_file` names a file that must
+/// exist.
+const NO_DEFAULT: [&str; 11] = [
+    "itsigner",
+    "unix",
+    "unix_owner",
+    "unix_group",
+    "sqlite",
+    "password_file",
+    "tls_ca",
+    "signing_threads",
+    "certificate",
+    "key",
+    "signer",
+];
