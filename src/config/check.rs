@@ -90,7 +90,7 @@ fn listen(file: &File<'_>) -> Listen {
     let addresses =
         section.list("addresses", "an IP address, or an array of them", |text| text.parse().ok());
     let socket_path = section.field("unix", "a path of at most 107 octets", |value| {
-        let path = section.resolve(value.as_str().filter(|text| !text.is_empty())?);
+        let path = section.resolve(value)?;
         (path.as_os_str().len() <= UNIX_PATH_OCTETS).then_some(path)
     });
     let owner = section.text("unix_owner");

@@ -1,7 +1,8 @@
 //! The TOML as written: tables, keys and values, each with its place.
 //!
-//! Reads one value at a time; what the values mean together is for `check`. Not through serde, which stops at the first wrong
-//! type. The text is untrusted: it cannot panic, and no secret of it is repeated.
+//! Reads one value at a time; what the values mean together is for `check`. Not
+//! through serde, which stops at the first wrong type. The text is untrusted: it
+//! cannot panic, and no secret of it is repeated.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -228,14 +229,13 @@ impl<'f> Section<'f> {
 
     /// A path; a relative one starts from the folder of the file.
     pub fn path(&self, key: &'static str) -> Field<PathBuf> {
-        self.field(key, "a path in quotes", |value| {
-            non_empty(value).filter(|text| !text.contains('\0')).map(|text| self.resolve(text))
-        })
+        self.field(key, "a path in quotes", |value| self.resolve(value))
     }
 
-    /// A path as `path` takes it, from the folder of the file.
-    pub fn resolve(&self, text: &str) -> PathBuf {
-        self.file.path.parent().unwrap_or(Path::new("")).join(text)
+    /// The path that `value` holds, from the folder of the file.
+    pub fn resolve(&self, value: &DeValue<'_>) -> Option<PathBuf> {
+        let folder = self.file.path.parent().unwrap_or(Path::new(""));
+        non_empty(value).map(|text| folder.join(text))
     }
 
     /// A whole number.
@@ -352,7 +352,8 @@ pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 fn non_empty<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
-    value.as_str().filter(|text| !text.is_empty())
+    // What NUL ends elsewhere would not be what was written.
+    value.as_str().filter(|text| !text.is_empty() && !text.contains('\0'))
 }
 
 fn type_text(value: &DeValue<'_>) -> &'static str {
