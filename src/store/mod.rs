@@ -1,11 +1,16 @@
-//! Where statuses come from: one trait for reading, and what its two
-//! implementations share of the seed's table.
+//! Where statuses come from: one trait for reading, one for writing, and what
+//! their implementations share of the table of the earlier responder.
 
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 
+pub mod ledger;
 pub mod mysql;
+mod row;
 pub mod sqlite;
+mod trouble;
+
+pub use ledger::StatusLedger;
 
 /// Where statuses come from. The contract is `tests/integration/stores.rs`.
 pub trait StatusStore: Send + Sync {
@@ -35,3 +40,45 @@ pub enum StoreError {
         problem: String,
     },
 }
+
+/// What the command `check` tells of one place that should hold the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// `127.0.0.1:3306`, or the path of a socket or file.
+    pub place: String,
+    /// In the order they were found out; after a problem there may be no more.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing found out about a place, as a message to the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// As it should be.
+    Fine(String),
+    /// It works, but should be different.
+    Warning(String),
+    /// It cannot work.
+    Problem(String),
+}
+
+impl Report {
+    /// Whether questions asked there get an answer.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.findings.iter().any(|finding| matches!(finding, Finding::Problem(_)))
+    }
+}
+
+impl Finding {
+    /// The number of rows, counted up to one more than [`MOST_ROWS_COUNTED`].
+    fn rows(count: u64) -> Self {
+        match count {
+            0 => Self::Warning("the table is empty".into()),
+            1..=MOST_ROWS_COUNTED => Self::Fine(format!("rows: {count}")),
+            _ => Self::Fine(format!("rows: more than {MOST_ROWS_COUNTED}")),
+        }
+    }
+}
+
+/// Counting more rows than this would load the database for a curiosity.
+const MOST_ROWS_COUNTED: u64 = 100_000;

@@ -1,8 +1,24 @@
-//! The seed's table in MySQL or MariaDB.
+//! The table of the earlier responder in MySQL or MariaDB.
+//!
+//! Reads only: an account that may SELECT is enough. Connections are kept by
+//! `keeper`, made by `dial`; `check` tells an administrator what is wrong.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::serial::Serial;
+use crate::status::{CertRecord, IssuerId};
+use crate::store::mysql::dial::Dialler;
+use crate::store::mysql::keeper::Keeper;
+use crate::store::row;
+use crate::store::trouble::OddRows;
+use crate::store::{Report, StatusStore, StoreError};
+
+mod check;
+mod dial;
+mod keeper;
 
 /// One or more MySQL or MariaDB servers that hold the same table.
 #[derive(Clone)]
@@ -15,7 +31,7 @@ pub struct Options {
     pub password: String,
     /// The database.
     pub name: String,
-    /// The table.
+    /// The table, or `database.table`.
     pub table: String,
     /// The most connections kept at once.
     pub connections: usize,
@@ -48,11 +64,56 @@ pub enum Host {
 pub enum Tls {
     /// They are not.
     Off,
-    /// They are, and the server's certificate must be good for its name.
+    /// Those over TCP are, and the server's certificate must be good for its name.
     Required {
-        /// The CA of the server's certificate; the system's store without it.
+        /// The CA of the server's certificate, trusted besides the system's store.
         ca: Option<PathBuf>,
     },
+}
+
+/// The table as a [`StatusStore`].
+pub struct Mysql {
+    keeper: Arc<Keeper>,
+    odd_rows: OddRows,
+}
+
+impl Mysql {
+    /// Does not connect yet: the first question does.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let keeper = Arc::new(Keeper::new(Dialler::new(options)));
+        Self { keeper, odd_rows: OddRows::default() }
+    }
+
+    /// Tries every host by itself, over a connection of its own.
+    #[must_use]
+    pub fn check(&self) -> Vec<Report> {
+        check::reports(&self.keeper.dialler)
+    }
+}
+
+/// At worst a question waits `timeout` for a connection to come free, as long
+/// again for it to prove dead, and `connect_timeout` and twice `timeout` for
+/// each host. In the pause after a failure it fails at once.
+impl StatusStore for Mysql {
+    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let rows = self.keeper.ask(&row::keys(serial));
+        let rows = rows.map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
+        let reading = row::read(serial, &rows)?;
+        self.odd_rows.seen(&reading.oddities, Instant::now());
+        Ok(reading.record)
+    }
+}
+
+/// `127.0.0.1:3306`, or the path of the socket.
+impl fmt::Display for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "{host}:{port}"),
+            Self::Unix(path) => write!(formatter, "{}", path.display()),
+        }
+    }
 }
 
 /// Without the password.

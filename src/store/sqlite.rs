@@ -1,6 +1,23 @@
-//! The embedded default: the seed's table in an SQLite file.
+//! The embedded default: the table of the earlier responder in an SQLite file.
+//!
+//! Opened read-only, in rollback-journal or WAL mode. The file may be missing
+//! at first, or be replaced by rename later: each question looks which file
+//! stands under the path, and connections to another one are closed.
 
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+
+use crate::serial::Serial;
+use crate::status::{CertRecord, IssuerId};
+use crate::store::row::{self, Columns, Moment};
+use crate::store::trouble::{OddRows, Outage};
+use crate::store::{Finding, MOST_ROWS_COUNTED, Report, StatusStore, StoreError};
 
 /// An SQLite file.
 #[derive(Clone, Debug)]
@@ -10,3 +27,224 @@ pub struct Options {
     /// The table.
     pub table: String,
 }
+
+/// The table as a [`StatusStore`].
+pub struct Sqlite {
+    options: Options,
+    statement: String,
+    idle: Mutex<Idle>,
+    outage: Outage,
+    odd_rows: OddRows,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    #[error("{0}: {1}")]
+    Database(String, rusqlite::Error),
+    /// A writer held the file a moment ago: left alone for a pause.
+    #[error("{0}: not tried again yet after: database is locked")]
+    Paused(String),
+}
+
+/// Connections not in use, last in, first out, all to the same file.
+#[derive(Default)]
+struct Idle {
+    file: Option<FileId>,
+    connections: Vec<Connection>,
+    paused_until: Option<Instant>,
+}
+
+/// What tells a file from the one that takes its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl Sqlite {
+    /// Does not open the file yet: each question does when it must.
+    #[must_use]
+    pub fn open(options: Options) -> Self {
+        let statement = format!(
+            "SELECT cert_num, status, revocation_time, revocation_reason FROM {} \
+             WHERE cert_num IN (?,?,?,?)",
+            quoted(&options.table)
+        );
+        Self {
+            options,
+            statement,
+            idle: Mutex::default(),
+            outage: Outage::default(),
+            odd_rows: OddRows::default(),
+        }
+    }
+
+    /// Tries the file over a connection of its own.
+    #[must_use]
+    pub fn check(&self) -> Report {
+        let findings = self.findings().unwrap_or_else(|failure| {
+            // The report names the place already.
+            vec![Finding::Problem(match failure {
+                Failure::File(_, error) => error.to_string(),
+                Failure::Database(_, error) => error.to_string(),
+                Failure::Paused(problem) => problem,
+            })]
+        });
+        Report { place: self.place(), findings }
+    }
+
+    fn rows(&self, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
+        let file = FileId::of(&self.file()?);
+        let connection = match self.kept(file)? {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let rows = self.query(&connection, keys).map_err(|error| self.failed(error))?;
+        self.keep(file, connection);
+        Ok(rows)
+    }
+
+    fn query(&self, connection: &Connection, keys: &[String; 4]) -> rusqlite::Result<Vec<Columns>> {
+        let mut statement = connection.prepare_cached(&self.statement)?;
+        let rows = statement.query_map(keys.each_ref(), columns)?;
+        rows.collect()
+    }
+
+    fn findings(&self) -> Result<Vec<Finding>, Failure> {
+        let file = self.file()?;
+        let connection = self.connect()?;
+        let failed = |error| self.failed(error);
+        connection.prepare(&self.statement).map_err(failed)?;
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(failed)?;
+        let query = format!(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {})",
+            quoted(&self.options.table),
+            MOST_ROWS_COUNTED + 1
+        );
+        let count: i64 = connection.query_row(&query, (), |row| row.get(0)).map_err(failed)?;
+        let mut findings = vec![
+            Finding::Fine(format!("SQLite {}, journal mode {mode}", rusqlite::version())),
+            Finding::rows(u64::try_from(count).unwrap_or_default()),
+        ];
+        if file.mode() & 0o002 != 0 {
+            findings.push(Finding::Warning("everybody may write to the file".into()));
+        }
+        Ok(findings)
+    }
+
+    fn file(&self) -> Result<Metadata, Failure> {
+        fs::metadata(&self.options.path).map_err(|error| Failure::File(self.place(), error))
+    }
+
+    /// A connection to this file that is not in use.
+    fn kept(&self, file: FileId) -> Result<Option<Connection>, Failure> {
+        let mut idle = self.idle();
+        if idle.paused_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Paused(self.place()));
+        }
+        if idle.file == Some(file) {
+            return Ok(idle.connections.pop());
+        }
+        idle.file = Some(file);
+        let closing = std::mem::take(&mut idle.connections);
+        drop(idle);
+        drop(closing);
+        Ok(None)
+    }
+
+    fn connect(&self) -> Result<Connection, Failure> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&self.options.path, flags).and_then(|opened| {
+            opened.busy_timeout(BUSY_TIMEOUT)?;
+            Ok(opened)
+        });
+        opened.map_err(|error| self.failed(error))
+    }
+
+    fn keep(&self, file: FileId, connection: Connection) {
+        let mut idle = self.idle();
+        idle.paused_until = None;
+        if idle.file == Some(file) && idle.connections.len() < MOST_IDLE {
+            idle.connections.push(connection);
+        }
+    }
+
+    /// The connection that failed is not kept: the next question opens anew.
+    fn failed(&self, error: rusqlite::Error) -> Failure {
+        let code = error.sqlite_error_code();
+        if matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
+            self.idle().paused_until = Some(Instant::now() + PAUSE);
+        }
+        Failure::Database(self.place(), error)
+    }
+
+    fn place(&self) -> String {
+        self.options.path.display().to_string()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        // Nothing panics while it is locked.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// At worst a question waits [`BUSY_TIMEOUT`] for a writer.
+impl StatusStore for Sqlite {
+    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let rows = self.rows(&row::keys(serial)).map_err(|failure| {
+            self.outage.failed(FILE, &failure.to_string(), Instant::now());
+            StoreError::Unavailable(Box::new(failure))
+        })?;
+        self.outage.answered(FILE, Instant::now());
+        let reading = row::read(serial, &rows)?;
+        self.odd_rows.seen(&reading.oddities, Instant::now());
+        Ok(reading.record)
+    }
+}
+
+/// How long a question or a command waits for a writer to finish.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A name as an identifier of SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl FileId {
+    fn of(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino() }
+    }
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
+    let text = |index| match row.get_ref(index)? {
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            Ok(Some(String::from_utf8_lossy(text).into_owned()))
+        }
+        ValueRef::Integer(number) => Ok(Some(number.to_string())),
+        ValueRef::Null | ValueRef::Real(_) => Ok::<_, rusqlite::Error>(None),
+    };
+    Ok(Columns {
+        cert_num: text(0)?.unwrap_or_default(),
+        status: text(1)?,
+        revocation_time: match row.get_ref(2)? {
+            ValueRef::Null => Moment::Null,
+            ValueRef::Integer(seconds) => Moment::Unix(seconds),
+            ValueRef::Text(text) => Moment::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Real(_) => Moment::Other("REAL"),
+            ValueRef::Blob(_) => Moment::Other("BLOB"),
+        },
+        revocation_reason: text(3)?,
+    })
+}
+
+/// What the log calls it.
+const FILE: &str = "status file";
+/// How long questions fail at once after a writer held the file for too long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// More connections than this are closed after use.
+const MOST_IDLE: usize = 16;

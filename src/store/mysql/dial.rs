@@ -1,0 +1,304 @@
+//! Makes connections to one host at a time, each with its statement prepared.
+//!
+//! Bounded in time whatever happens: a name server, the queue of a Unix socket
+//! and a TLS peer can all be slower than the time-outs of a socket allow, so a
+//! thread of its own makes the connection and the caller stops waiting for it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Statement, Value};
+
+use crate::store::mysql::{Host, Options, Tls};
+use crate::store::row::{Columns, Moment};
+
+/// A connection and its statement.
+pub(super) struct Link {
+    conn: Conn,
+    statement: Statement,
+    /// The place of its host among [`Options::hosts`].
+    pub host: usize,
+}
+
+/// Makes connections.
+pub(super) struct Dialler {
+    pub options: Options,
+    /// Attempts under way for each host, those given up by their callers included.
+    attempts: Vec<AtomicUsize>,
+}
+
+impl Link {
+    /// The rows under any of the keys.
+    pub(super) fn rows(&mut self, keys: &[String; 4]) -> mysql::Result<Vec<Columns>> {
+        let keys: Vec<Value> = keys.iter().map(Value::from).collect();
+        let mut rows = Vec::new();
+        for row in self.conn.exec_iter(&self.statement, keys)? {
+            rows.push(columns(&row?));
+        }
+        Ok(rows)
+    }
+}
+
+impl Dialler {
+    pub(super) fn new(options: Options) -> Self {
+        let attempts = options.hosts.iter().map(|_| AtomicUsize::new(0)).collect();
+        Self { options, attempts }
+    }
+
+    /// A connection to a host with its statement prepared; why not, otherwise.
+    pub(super) fn dial(self: &Arc<Self>, host: usize) -> Result<Link, String> {
+        self.within_limit(host, move |dialler| {
+            let mut conn = dialler.connect(host)?;
+            let statement = conn.prep(dialler.statement()).map_err(|error| words(&error))?;
+            Ok(Link { conn, statement, host })
+        })
+    }
+
+    /// A connection to a host without a statement; why not, otherwise.
+    pub(super) fn connection(self: &Arc<Self>, host: usize) -> Result<Conn, String> {
+        self.within_limit(host, move |dialler| dialler.connect(host))
+    }
+
+    /// The question that each find asks.
+    pub(super) fn statement(&self) -> String {
+        let table = quoted_table(&self.options.table);
+        format!(
+            "SELECT cert_num, status, revocation_time, revocation_reason FROM {table} \
+             WHERE cert_num IN (?,?,?,?)"
+        )
+    }
+
+    /// The host as messages name it.
+    pub(super) fn name(&self, host: usize) -> String {
+        self.options.hosts.get(host).map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn within_limit<T: Send + 'static>(
+        self: &Arc<Self>,
+        host: usize,
+        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let attempt = Attempt::begin(Arc::clone(self), host)
+            .ok_or("earlier attempts to connect have not ended yet")?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("database".into())
+            .spawn(move || {
+                // Nobody listens any more when it took too long: it is closed.
+                let _ = sender.send(work(&attempt.dialler));
+            })
+            .map_err(|error| format!("no thread to connect with: {error}"))?;
+        match receiver.recv_timeout(self.limit()) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(NO_ANSWER.into()),
+            Err(RecvTimeoutError::Disconnected) => Err("unexpected words from the server".into()),
+        }
+    }
+
+    /// The longest that making one connection may take.
+    fn limit(&self) -> Duration {
+        self.options.connect_timeout.saturating_add(self.options.timeout)
+    }
+
+    fn connect(&self, host: usize) -> Result<Conn, String> {
+        let mut problem = "its name has no address".to_owned();
+        for opts in self.routes(host)? {
+            match Conn::new(opts) {
+                Ok(conn) => return Ok(conn),
+                Err(error) => problem = words(&error),
+            }
+        }
+        Err(problem)
+    }
+
+    /// The ways to a host, to be tried one after the other.
+    fn routes(&self, host: usize) -> Result<Vec<Opts>, String> {
+        let options = self.common()?;
+        match self.options.hosts.get(host) {
+            None => Ok(Vec::new()),
+            Some(Host::Unix(path)) => {
+                let path = path.to_str().ok_or("the path of its socket is not UTF-8")?;
+                Ok(vec![options.socket(Some(path)).into()])
+            }
+            Some(Host::Tcp { host, port }) => {
+                let addresses = (host.as_str(), *port).to_socket_addrs();
+                let addresses = addresses.map_err(|error| error.to_string())?;
+                let options = options.ip_or_hostname(Some(host)).tcp_port(*port);
+                let bound = |local| options.clone().bind_address(Some(local)).into();
+                Ok(local_addresses(addresses).into_iter().map(bound).collect())
+            }
+        }
+    }
+
+    /// What is the same for every host.
+    fn common(&self) -> Result<OptsBuilder, String> {
+        let options = &self.options;
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Ok(OptsBuilder::new()
+            // A socket only where the configuration says so.
+            .prefer_socket(false)
+            .user(text(&options.user))
+            .pass(text(&options.password))
+            .db_name(text(&options.name))
+            .tcp_connect_timeout(Some(options.connect_timeout))
+            .read_timeout(Some(options.timeout))
+            .write_timeout(Some(options.timeout))
+            .tcp_nodelay(true)
+            .tcp_keepalive_time_ms(Some(KEEPALIVE_MILLISECONDS))
+            .tcp_keepalive_probe_interval_secs(Some(10))
+            .tcp_keepalive_probe_count(Some(3))
+            // Otherwise a question of the crate's own on each connection.
+            .max_allowed_packet(Some(MAX_PACKET))
+            // A TIMESTAMP column is told in the session's zone. Each find sees
+            // the table as it is, not a snapshot of earlier.
+            .init(vec!["SET time_zone = '+00:00', autocommit = 1"])
+            .ssl_opts(ssl(&options.tls)?))
+    }
+}
+
+/// What went wrong, without the crate's names for it.
+pub(super) fn words(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(error) => format!("{} (error {})", error.message, error.code),
+        mysql::Error::DriverError(DriverError::CouldNotConnect(Some((_, problem, _)))) => {
+            problem.clone()
+        }
+        mysql::Error::DriverError(DriverError::ConnectTimeout) => NO_ANSWER.into(),
+        mysql::Error::DriverError(error) => error.to_string(),
+        error if timed_out(error) => NO_ANSWER.into(),
+        mysql::Error::IoError(error) => error.to_string(),
+        mysql::Error::CodecError(error) => error.to_string(),
+        mysql::Error::TlsError(error) => format!("TLS: {error}"),
+        error => error.to_string(),
+    }
+}
+
+/// Whether the peer was silent for too long.
+pub(super) fn timed_out(error: &mysql::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let mysql::Error::IoError(error) = error else { return false };
+    matches!(error.kind(), TimedOut | WouldBlock)
+}
+
+/// `` `table` `` or `` `database`.`table` ``.
+pub(super) fn quoted_table(table: &str) -> String {
+    let quoted: Vec<_> =
+        table.splitn(2, '.').map(|part| format!("`{}`", part.replace('`', "``"))).collect();
+    quoted.join(".")
+}
+
+/// One attempt under way; ends when dropped.
+struct Attempt {
+    dialler: Arc<Dialler>,
+    host: usize,
+}
+
+impl Attempt {
+    /// `None` when so many are under way that the host must be stuck.
+    fn begin(dialler: Arc<Dialler>, host: usize) -> Option<Self> {
+        let most = dialler.options.connections.saturating_mul(2).saturating_add(1);
+        let count = dialler.attempts.get(host)?;
+        count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < most).then_some(count + 1)
+            })
+            .ok()?;
+        Some(Self { dialler, host })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(count) = self.dialler.attempts.get(self.host) {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The local address to bind for each family among the addresses of a host, in
+/// their order. Without one the crate stops at the first address that refuses:
+/// `localhost` with a server on 127.0.0.1 alone would never be reached.
+fn local_addresses(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut local = Vec::new();
+    for address in addresses {
+        let any = match address {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let any = SocketAddr::new(any, 0);
+        if !local.contains(&any) {
+            local.push(any);
+        }
+    }
+    local
+}
+
+fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
+    let Tls::Required { ca } = tls else { return Ok(None) };
+    if let Some(path) = ca {
+        // The crate says neither which file is missing nor that it holds none.
+        let place = path.display();
+        let pem = std::fs::read(path).map_err(|error| format!("{place}: {error}"))?;
+        native_tls::Certificate::from_pem(&pem)
+            .or_else(|_| native_tls::Certificate::from_der(&pem))
+            .map_err(|error| format!("{place}: no certificate: {error}"))?;
+    }
+    Ok(Some(SslOpts::default().with_root_cert_path(ca.clone())))
+}
+
+fn columns(row: &mysql::Row) -> Columns {
+    let text = |index| match row.as_ref(index) {
+        Some(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Some(Value::Int(number)) => Some(number.to_string()),
+        Some(Value::UInt(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    Columns {
+        cert_num: text(0).unwrap_or_default(),
+        status: text(1),
+        revocation_time: row.as_ref(2).map_or(Moment::Null, moment),
+        revocation_reason: text(3),
+    }
+}
+
+fn moment(value: &Value) -> Moment {
+    match value {
+        Value::NULL => Moment::Null,
+        Value::Date(year, month, day, hour, minute, second, _) => {
+            Moment::Civil((*year, *month, *day), (*hour, *minute, *second))
+        }
+        Value::Bytes(text) => Moment::Text(String::from_utf8_lossy(text).into_owned()),
+        Value::Int(seconds) => Moment::Unix(*seconds),
+        Value::UInt(seconds) => i64::try_from(*seconds).map_or(Moment::Null, Moment::Unix),
+        Value::Float(_) | Value::Double(_) => Moment::Other("a floating-point number"),
+        Value::Time(..) => Moment::Other("TIME"),
+    }
+}
+
+const NO_ANSWER: &str = "no answer within the time-out";
+const KEEPALIVE_MILLISECONDS: u32 = 30_000;
+const MAX_PACKET: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_name_is_quoted_whatever_it_holds() {
+        assert_eq!(quoted_table("list_certs"), "`list_certs`");
+        assert_eq!(quoted_table("certs.list_certs"), "`certs`.`list_certs`");
+        assert_eq!(quoted_table("a`; DROP TABLE b"), "`a``; DROP TABLE b`");
+    }
+
+    #[test]
+    fn every_family_of_a_host_is_tried_once_in_its_order() {
+        let addresses = ["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"].map(|a| a.parse().unwrap());
+        let local = local_addresses(addresses.into_iter());
+        assert_eq!(local, ["[::]:0", "0.0.0.0:0"].map(|a| a.parse::<SocketAddr>().unwrap()));
+    }
+}

@@ -1,0 +1,314 @@
+//! Keeps connections to the database and decides which host is asked.
+//!
+//! Last in, first out, at most [`Options::connections`]; made outside the lock.
+//! While every host fails, questions fail at once for a pause, then one of them
+//! tries again. While only the preferred ones fail, the next is asked and a
+//! thread of its own looks whether they are back.
+//!
+//! [`Options::connections`]: crate::store::mysql::Options::connections
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crate::store::mysql::dial::{Dialler, Link, timed_out, words};
+use crate::store::row::Columns;
+use crate::store::trouble::Outage;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Every host was tried; what each said.
+    #[error("{0}")]
+    Hosts(Arc<str>),
+    /// They failed a moment ago, and are left alone for the pause.
+    #[error("not tried again yet after: {0}")]
+    Paused(Arc<str>),
+    /// Others held every connection for the whole time-out.
+    #[error("all {0} connections are in use")]
+    Busy(usize),
+}
+
+/// The connections.
+pub(super) struct Keeper {
+    pub dialler: Arc<Dialler>,
+    state: Mutex<State>,
+    /// A connection came back, or the state of a host has changed.
+    freed: Condvar,
+    outage: Outage,
+}
+
+struct State {
+    idle: Vec<Link>,
+    /// Connections in all: idle, lent, and those being made.
+    open: usize,
+    /// Those being made.
+    making: usize,
+    /// For each host that failed last, when its pause ends.
+    pauses: Vec<Option<Instant>>,
+    /// Set while every host fails.
+    down: Option<Down>,
+    /// A thread looks whether a preferred host is back.
+    looking: bool,
+}
+
+struct Down {
+    until: Instant,
+    problem: Arc<str>,
+}
+
+impl Keeper {
+    pub(super) fn new(dialler: Dialler) -> Self {
+        let pauses = vec![None; dialler.options.hosts.len()];
+        let state =
+            State { idle: Vec::new(), open: 0, making: 0, pauses, down: None, looking: false };
+        Self {
+            dialler: Arc::new(dialler),
+            state: Mutex::new(state),
+            freed: Condvar::new(),
+            outage: Outage::default(),
+        }
+    }
+
+    /// The rows under any of the keys.
+    pub(super) fn ask(self: &Arc<Self>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
+        let answer = self.lease().and_then(|lease| self.ask_over(lease, keys));
+        match &answer {
+            Ok(_) => self.outage.answered(DATABASE, Instant::now()),
+            Err(failure) => self.outage.failed(DATABASE, &failure.to_string(), Instant::now()),
+        }
+        answer
+    }
+
+    fn ask_over(&self, mut lease: Lease<'_>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
+        if let Some(link) = &mut lease.link {
+            match link.rows(keys) {
+                Ok(rows) => return Ok(rows),
+                // Servers close idle connections, and restart: worth a new one.
+                Err(error) => self.lost(&mut lease, &error),
+            }
+        }
+        let (link, rows) = self.ask_anew(keys)?;
+        lease.fill(link);
+        Ok(rows)
+    }
+
+    /// Asks over a new connection to the first host that answers.
+    fn ask_anew(&self, keys: &[String; 4]) -> Result<(Link, Vec<Columns>), Failure> {
+        let mut problems = Vec::new();
+        let order = self.lock().order(Instant::now());
+        for host in order {
+            match self.ask_host(host, keys) {
+                Ok(answer) => return Ok(answer),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Err(Failure::Hosts(problems.join("; ").into()))
+    }
+
+    fn ask_host(&self, host: usize, keys: &[String; 4]) -> Result<(Link, Vec<Columns>), String> {
+        let answer = self.dialler.dial(host).and_then(|mut link| {
+            let rows = link.rows(keys).map_err(|error| words(&error))?;
+            Ok((link, rows))
+        });
+        match answer {
+            Ok(answer) => {
+                self.host_answered(host);
+                Ok(answer)
+            }
+            Err(problem) => Err(self.host_failed(host, &problem)),
+        }
+    }
+
+    /// A kept connection, or the right to make one.
+    fn lease(self: &Arc<Self>) -> Result<Lease<'_>, Failure> {
+        let options = &self.dialler.options;
+        let mut now = Instant::now();
+        let deadline = now + options.timeout;
+        let mut state = self.lock();
+        loop {
+            if let Some(link) = state.idle.pop() {
+                let look = state.returned_host(link.host, now);
+                drop(state);
+                look.into_iter().for_each(|host| self.look_at(host));
+                return Ok(Lease { keeper: self, link: Some(link) });
+            }
+            match state.refusal(now) {
+                None if state.open < options.connections.max(1) => {
+                    state.open += 1;
+                    state.making += 1;
+                    return Ok(Lease { keeper: self, link: None });
+                }
+                // Nobody holds a connection that could be waited for.
+                Some(problem) if state.open == state.making => {
+                    return Err(Failure::Paused(problem));
+                }
+                _ => {}
+            }
+            let left = deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                return Err(Failure::Busy(options.connections));
+            }
+            let wait = self.freed.wait_timeout(state, left);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            now = Instant::now();
+        }
+    }
+
+    /// Gives up a kept connection, and the idle ones to the same host with it.
+    fn lost(&self, lease: &mut Lease<'_>, error: &mysql::Error) {
+        let Some(host) = lease.empty() else { return };
+        let name = self.dialler.name(host);
+        log::debug!("database connection lost, connecting again: host={name} error={error:?}");
+        let closing = self.lock().remove_idle(|link| link.host == host);
+        drop(closing);
+        if timed_out(error) {
+            // Silent: the others are asked first.
+            self.host_failed(host, &words(error));
+        }
+    }
+
+    /// Looks in the background whether a preferred host is back.
+    fn look_at(self: &Arc<Self>, host: usize) {
+        let keeper = Arc::clone(self);
+        let look = move || {
+            let answer = keeper.ask_host(host, &Default::default());
+            let mut state = keeper.lock();
+            state.looking = false;
+            let Ok((link, _)) = answer else { return };
+            let mut closing = state.remove_idle(|link| link.host > host);
+            if state.open < keeper.dialler.options.connections {
+                state.open += 1;
+                state.idle.push(link);
+            } else {
+                closing.push(link);
+            }
+            drop(state);
+            keeper.freed.notify_all();
+        };
+        if thread::Builder::new().name("database host".into()).spawn(look).is_err() {
+            self.lock().looking = false;
+        }
+    }
+
+    fn host_answered(&self, host: usize) {
+        let mut state = self.lock();
+        state.down = None;
+        let failed = state.pauses.get_mut(host).and_then(Option::take).is_some();
+        drop(state);
+        self.freed.notify_all();
+        if failed && self.dialler.options.hosts.len() > 1 {
+            log::info!("database host answers again: host={}", self.dialler.name(host));
+        }
+    }
+
+    /// Begins the pause of a host; the problem with the host's name.
+    fn host_failed(&self, host: usize, problem: &str) -> String {
+        let name = self.dialler.name(host);
+        let text = format!("{name}: {problem}");
+        let until = Instant::now() + self.dialler.options.retry_pause;
+        let mut state = self.lock();
+        let before = state.pauses.get_mut(host).and_then(|pause| pause.replace(until));
+        if state.pauses.iter().all(Option::is_some) {
+            state.down = Some(Down { until, problem: text.as_str().into() });
+        }
+        drop(state);
+        self.freed.notify_all();
+        if before.is_none() && self.dialler.options.hosts.len() > 1 {
+            log::warn!("database host failed, asking another: host={name} error={problem:?}");
+        }
+        text
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The hosts in the order they are tried: those that work, those whose
+    /// pause is over, those that failed a moment ago; each in order of preference.
+    fn order(&self, now: Instant) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.pauses.len()).collect();
+        order.sort_by_key(|host| match self.pauses.get(*host) {
+            Some(Some(until)) if *until > now => 2,
+            Some(Some(_)) => 1,
+            _ => 0,
+        });
+        order
+    }
+
+    /// Why no connection may be made now: a pause, or somebody tries already.
+    fn refusal(&self, now: Instant) -> Option<Arc<str>> {
+        let down = self.down.as_ref()?;
+        (now < down.until || self.making > 0).then(|| Arc::clone(&down.problem))
+    }
+
+    /// A host preferred to this one whose pause is over, for one look at it.
+    fn returned_host(&mut self, host: usize, now: Instant) -> Option<usize> {
+        let preferred = self.pauses.get(..host).filter(|_| !self.looking)?;
+        let over = |pause: &Option<Instant>| pause.is_some_and(|until| until <= now);
+        let returned = preferred.iter().position(over)?;
+        self.looking = true;
+        Some(returned)
+    }
+
+    fn remove_idle(&mut self, gone: impl Fn(&Link) -> bool) -> Vec<Link> {
+        let removed: Vec<Link> = self.idle.extract_if(.., |link| gone(link)).collect();
+        self.open -= removed.len();
+        removed
+    }
+
+    /// Takes a connection back, unless a preferred host works.
+    fn take_back(&mut self, link: Link) -> Option<Link> {
+        let preferred = self.pauses.get(..link.host).unwrap_or_default();
+        if preferred.iter().any(Option::is_none) {
+            self.open -= 1;
+            return Some(link);
+        }
+        self.idle.push(link);
+        None
+    }
+}
+
+/// One of the connections, lent; without a link while it is being made.
+struct Lease<'k> {
+    keeper: &'k Keeper,
+    link: Option<Link>,
+}
+
+impl Lease<'_> {
+    fn fill(&mut self, link: Link) {
+        self.keeper.lock().making -= 1;
+        self.link = Some(link);
+    }
+
+    /// Closes the connection; its host.
+    fn empty(&mut self) -> Option<usize> {
+        let link = self.link.take()?;
+        self.keeper.lock().making += 1;
+        Some(link.host)
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut state = self.keeper.lock();
+        let closing = match self.link.take() {
+            Some(link) => state.take_back(link),
+            None => {
+                state.open -= 1;
+                state.making -= 1;
+                None
+            }
+        };
+        drop(state);
+        self.keeper.freed.notify_one();
+        // Closing says goodbye to the server, which may take a while.
+        drop(closing);
+    }
+}
+
+/// What the log calls it.
+const DATABASE: &str = "status database";
