@@ -1,4 +1,15 @@
 //! Listeners and the workers that serve their connections.
+//!
+//! Threads and blocking reads: see `worker` for how a connection is served and
+//! `poller` for how it waits. Knows no protocol: [`Protocol`] is FastCGI, HTTP,
+//! or what a connection's first octet says.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::listener::Listener;
+use crate::pool::{Phase, Pool, Progress};
 
 /// What one connection speaks: octets in, octets out, no I/O of its own.
 pub trait Session: Send {
@@ -7,12 +18,16 @@ pub trait Session: Send {
     ///
     /// Called again only after more octets have come, so it must take all
     /// complete messages in one call. `output` is sent in one write after each call.
+    /// At most [`MAX_UNCONSUMED`] octets may be left; the connection is closed then.
     fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Advance;
 
     /// Whether a request is under way. It decides which time-out silence meets,
-    /// and what a graceful stop waits for.
+    /// and what a graceful stop waits for. Unconsumed octets count as a request.
     fn activity(&self) -> Activity;
 }
+
+/// How much a [`Session`] may leave unconsumed, in octets.
+pub const MAX_UNCONSUMED: usize = 1 << 20;
 
 /// Makes the session of a new connection.
 pub trait Protocol: Send + Sync + 'static {
@@ -53,3 +68,163 @@ pub enum Activity {
     /// A request has begun and is not answered.
     Request,
 }
+
+/// How a server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Threads at most, at least 1: requests answered at once. Started when needed.
+    pub workers: usize,
+    /// Connections open at once, at least 1. One more takes the place of the one
+    /// that has been idle for longest, or waits where there is none.
+    pub connections: usize,
+    /// How long a request may take to come in, from its first octet to its last.
+    pub read_timeout: Duration,
+    /// How long a connection may be silent between requests.
+    pub idle_timeout: Duration,
+    /// How long the peer may take to read an answer.
+    pub write_timeout: Duration,
+    /// How long a stop waits for requests under way.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    /// 64 workers, 1024 connections; 30 s to read or write, 10 min idle, 10 s grace.
+    fn default() -> Self {
+        Self {
+            workers: 64,
+            connections: 1024,
+            read_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(600),
+            write_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A server: listeners, and workers once it runs.
+pub struct Server<P: Protocol> {
+    pool: Arc<Pool<P>>,
+}
+
+/// Stops a server; can be given to any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    progress: Arc<Progress>,
+}
+
+/// How a server has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All requests under way were answered.
+    Finished,
+    /// The grace period was over first; that many connections were left.
+    Unfinished(usize),
+}
+
+impl Handle {
+    /// Asks the server to stop: nothing is accepted any more, idle connections are
+    /// closed, requests under way are finished within [`Settings::grace`].
+    ///
+    /// Returns at once; [`Server::run`] returns when it is done.
+    pub fn stop(&self) {
+        self.progress.reach(Phase::Stopping);
+    }
+}
+
+impl<P: Protocol> Server<P> {
+    /// A server without listeners.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptors left.
+    pub fn new(protocol: P, settings: Settings) -> io::Result<Self> {
+        let workers = settings.workers.max(1);
+        let connections = settings.connections.max(1);
+        let settings = Settings { workers, connections, ..settings };
+        Ok(Self { pool: Arc::new(Pool::new(protocol, settings)?) })
+    }
+
+    /// Adds a listening socket. Connections to it are served once the server runs.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot watch it.
+    pub fn listen(&mut self, listener: Listener) -> io::Result<()> {
+        self.pool.listen(listener)
+    }
+
+    /// What stops it.
+    pub fn handle(&self) -> Handle {
+        Handle { progress: Arc::clone(&self.pool.progress) }
+    }
+
+    /// Serves until [`Handle::stop`].
+    ///
+    /// # Errors
+    ///
+    /// Not even one thread can be started.
+    pub fn run(self) -> io::Result<Stopped> {
+        for _ in 0..self.pool.settings.workers.min(FIRST_WORKERS) {
+            self.pool.start_worker()?;
+        }
+        self.supervise();
+        Ok(self.drain())
+    }
+
+    /// Ends overdue connections, until it is time to stop.
+    fn supervise(&self) {
+        let Pool { settings, progress, poller, .. } = &*self.pool;
+        let sweep = settings.read_timeout.min(settings.idle_timeout) / 4;
+        let sweep = sweep.clamp(SHORTEST_SWEEP, LONGEST_SWEEP);
+        let stopping = || progress.phase() != Phase::Serving;
+        while !stopping() {
+            progress.wait_until(sweep, || stopping() || self.pool.is_paused());
+            if self.pool.is_paused() {
+                // For want of descriptors or memory: not even trying is what helps.
+                progress.wait_until(PAUSE, stopping);
+                self.pool.resume();
+            }
+            self.close_all(poller.sweep(Instant::now()));
+        }
+    }
+
+    fn drain(&self) -> Stopped {
+        let Pool { settings, progress, poller, .. } = &*self.pool;
+        let deadline = Instant::now() + settings.grace;
+        self.pool.close_listeners();
+        self.close_all(poller.dismiss_idle());
+        loop {
+            let now = Instant::now();
+            self.close_all(poller.sweep(now));
+            if self.pool.open_connections() == 0 || now >= deadline {
+                break;
+            }
+            let left = (deadline - now).min(SHORTEST_SWEEP);
+            progress.wait_until(left, || self.pool.open_connections() == 0);
+        }
+        let unfinished = self.pool.open_connections();
+        progress.reach(Phase::Ended);
+        poller.end();
+        self.close_all(poller.dismiss_all());
+        progress.wait_until(LAST_WAIT, || self.pool.workers() == 0);
+        self.pool.join();
+        match unfinished {
+            0 => Stopped::Finished,
+            connections => Stopped::Unfinished(connections),
+        }
+    }
+
+    fn close_all(&self, peers: Vec<crate::peer::Peer<P::Session>>) {
+        for peer in peers {
+            self.pool.close(peer);
+        }
+    }
+}
+
+/// Workers started at once: one to serve, one to take the next connection.
+const FIRST_WORKERS: usize = 2;
+const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
+const LONGEST_SWEEP: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(100);
+/// For workers to leave the read in which they may be waiting.
+const LAST_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,325 @@
+//! What the workers share: who accepts, who waits, how many there are.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+
+use crate::accept::{Failure, Tell, Trouble};
+use crate::listener::Listener;
+use crate::peer::Peer;
+use crate::poller::{Event, Poller, Waiting};
+use crate::server::{Protocol, Settings};
+use crate::worker;
+
+/// The shared state of a server.
+pub(crate) struct Pool<P: Protocol> {
+    pub(crate) protocol: P,
+    pub(crate) settings: Settings,
+    pub(crate) poller: Poller<P::Session>,
+    pub(crate) progress: Arc<Progress>,
+    listeners: RwLock<Vec<Listener>>,
+    /// Workers that wait in the poller, and those just started.
+    idle: AtomicUsize,
+    workers: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Connections open, and places taken for one about to be accepted.
+    open: AtomicUsize,
+    /// Nobody looks at the listeners until there is room again.
+    paused: AtomicBool,
+    troubled: AtomicBool,
+    trouble: Mutex<Trouble>,
+}
+
+/// How far a server's life has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// Asked to stop: requests under way are finished.
+    Stopping,
+    Ended,
+}
+
+/// The phase, and a bell for whoever waits for something to change.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    phase: AtomicU8,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Progress {
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(SeqCst) {
+            0 => Phase::Serving,
+            1 => Phase::Stopping,
+            _ => Phase::Ended,
+        }
+    }
+
+    pub(crate) fn reach(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, SeqCst);
+        self.ring();
+    }
+
+    /// Waits until `done`, which is asked anew after each ring; at most for `time`.
+    pub(crate) fn wait_until(&self, time: Duration, mut done: impl FnMut() -> bool) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _elapsed = self.bell.wait_timeout_while(guard, time, |()| !done());
+    }
+
+    fn ring(&self) {
+        // With the lock, so that nobody is between asking and waiting.
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bell.notify_all();
+    }
+}
+
+impl<P: Protocol> Pool<P> {
+    pub(crate) fn new(protocol: P, settings: Settings) -> io::Result<Self> {
+        Ok(Self {
+            protocol,
+            settings,
+            poller: Poller::new()?,
+            progress: Arc::default(),
+            listeners: RwLock::default(),
+            idle: AtomicUsize::new(0),
+            workers: AtomicUsize::new(0),
+            threads: Mutex::default(),
+            open: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) -> io::Result<()> {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        self.poller.watch_listener(&listener, listeners.len())?;
+        listeners.push(listener);
+        Ok(())
+    }
+
+    /// Waits for a connection to serve; `None` at the end.
+    pub(crate) fn next(&self) -> Option<Peer<P::Session>> {
+        let peer = loop {
+            match self.poller.wait() {
+                Event::End => break None,
+                Event::Peer(peer) => break Some(peer),
+                Event::Listener(number) => {
+                    if let Some(peer) = self.accept(number) {
+                        break Some(peer);
+                    }
+                }
+            }
+        };
+        self.idle.fetch_sub(1, SeqCst);
+        peer
+    }
+
+    /// The caller will wait for a connection.
+    pub(crate) fn is_idle(&self) {
+        self.idle.fetch_add(1, SeqCst);
+    }
+
+    /// Workers that wait for any connection.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.load(SeqCst)
+    }
+
+    /// Starts another worker if nobody is left to take the next connection.
+    pub(crate) fn relieve(self: &Arc<Self>) {
+        if self.idle() > 0 || self.workers.load(SeqCst) >= self.settings.workers {
+            return;
+        }
+        if let Err(error) = self.start_worker() {
+            log::warn!("no further worker: workers={} error={error}", self.workers.load(SeqCst));
+        }
+    }
+
+    pub(crate) fn start_worker(self: &Arc<Self>) -> io::Result<()> {
+        let number = self.workers.fetch_add(1, SeqCst);
+        self.is_idle();
+        let pool = Arc::clone(self);
+        let started = thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .stack_size(worker::STACK_BYTES)
+            .spawn(move || {
+                worker::work(&pool);
+                pool.workers.fetch_sub(1, SeqCst);
+                pool.progress.ring();
+            });
+        match started {
+            Ok(thread) => {
+                self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.idle.fetch_sub(1, SeqCst);
+                self.workers.fetch_sub(1, SeqCst);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn park(&self, peer: Peer<P::Session>, waiting: Waiting, deadline: Instant) {
+        match self.poller.park(peer, waiting, deadline) {
+            Err(refused) => self.close(refused),
+            // It could make room for one that waits to be accepted.
+            Ok(()) if waiting == Waiting::ForRequest => self.resume(),
+            Ok(()) => {}
+        }
+    }
+
+    pub(crate) fn close(&self, peer: Peer<P::Session>) {
+        drop(peer);
+        self.leave();
+    }
+
+    /// Looks at the listeners again if nobody has for want of room.
+    pub(crate) fn resume(&self) {
+        if self.paused.swap(false, SeqCst) {
+            let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+            for (number, listener) in listeners.iter().enumerate() {
+                self.poller.look_again(listener, number);
+            }
+        }
+    }
+
+    /// Whether connections wait to be accepted for want of room.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(SeqCst)
+    }
+
+    /// No connection is accepted any more.
+    pub(crate) fn close_listeners(&self) {
+        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.drain(..) {
+            self.poller.forget_listener(&listener);
+        }
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open.load(SeqCst)
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(SeqCst)
+    }
+
+    /// Waits for the threads of workers that have ended.
+    pub(crate) fn join(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // Others are in the middle of a request that nobody waits for any more.
+            if self.workers() == 0 || thread.is_finished() {
+                let _panicked = thread.join();
+            }
+        }
+    }
+
+    fn accept(&self, number: usize) -> Option<Peer<P::Session>> {
+        if self.progress.phase() != Phase::Serving || !self.enter() {
+            return None;
+        }
+        match self.accept_from(number) {
+            Ok(Some(socket)) => {
+                self.report_end();
+                Some(Peer::new(socket))
+            }
+            Ok(None) => {
+                self.leave();
+                None
+            }
+            Err(error) => {
+                self.report(error);
+                self.open.fetch_sub(1, SeqCst);
+                self.paused.store(true, SeqCst);
+                match self.poller.longest_idle() {
+                    Some(longest_idle) => self.close(longest_idle), // and look again
+                    None => self.progress.ring(),                   // and look again in a while
+                }
+                None
+            }
+        }
+    }
+
+    /// One connection from a listener, if there is one; an error for want of room.
+    fn accept_from(&self, number: usize) -> Result<Option<OwnedFd>, Errno> {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(listener) = listeners.get(number) else {
+            return Ok(None);
+        };
+        let accepted = match accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => Some(socket),
+            Err(error) => match Failure::from(error) {
+                Failure::Nothing => return Ok(None),
+                Failure::Lost => None,
+                Failure::NoRoom => return Err(error),
+            },
+        };
+        // Edge-triggered: if more wait there, somebody else is to be woken.
+        self.poller.look_again(listener, number);
+        Ok(accepted)
+    }
+
+    /// Takes a place for one more connection, if need be that of one without a request.
+    fn enter(&self) -> bool {
+        let limit = self.settings.connections;
+        if self.open.fetch_add(1, SeqCst) < limit {
+            return true;
+        }
+        if let Some(longest_idle) = self.poller.longest_idle() {
+            drop(longest_idle);
+            self.open.fetch_sub(1, SeqCst);
+            return true;
+        }
+        self.open.fetch_sub(1, SeqCst);
+        self.paused.store(true, SeqCst);
+        if self.open.load(SeqCst) < limit {
+            self.resume(); // one has been closed in between
+        }
+        false
+    }
+
+    fn leave(&self) {
+        self.open.fetch_sub(1, SeqCst);
+        self.resume();
+        if self.progress.phase() != Phase::Serving {
+            self.progress.ring();
+        }
+    }
+
+    fn report(&self, error: Errno) {
+        self.troubled.store(true, SeqCst);
+        let error = io::Error::from(error);
+        match self.trouble().failed(Instant::now()) {
+            Tell::Begins => log::error!("connections have to wait: error={error}"),
+            Tell::Lasts(time) => {
+                log::error!(
+                    "connections still have to wait: since={}s error={error}",
+                    time.as_secs()
+                );
+            }
+            Tell::Nothing => {}
+        }
+    }
+
+    fn report_end(&self) {
+        if self.troubled.load(SeqCst) {
+            self.troubled.store(false, SeqCst);
+            if let Some(time) = self.trouble().ended(Instant::now()) {
+                log::info!("connections are accepted again: after={}s", time.as_secs());
+            }
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,228 @@
+//! A worker: takes a connection that has something to say, and serves it.
+//!
+//! A kept connection that is busy costs one read and one write per request: its
+//! worker waits for the next request in the read itself, as long as another
+//! worker is left for everybody else. Otherwise, and after a moment of silence,
+//! the connection goes back to the poller, and so does one whose request is not
+//! whole: a slow peer holds no worker. Buffers belong to the worker.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::peer::{Peer, Received, Wait};
+use crate::poller::Waiting;
+use crate::pool::{Phase, Pool};
+use crate::server::{Activity, Advance, Protocol, Session, Then};
+
+/// What a worker does until the end.
+pub(crate) fn work<P: Protocol>(pool: &Arc<Pool<P>>) {
+    let mut buffers = Buffers::default();
+    while let Some(mut peer) = pool.next() {
+        pool.relieve();
+        let after = match peer.discard {
+            None => serve(pool, &mut peer, &mut buffers),
+            Some(octets) => discard(&mut peer, &mut buffers, octets),
+        };
+        match after {
+            After::Close => pool.close(peer),
+            After::Park(waiting, deadline) => pool.park(peer, waiting, deadline),
+        }
+        buffers.tidy();
+        pool.is_idle();
+    }
+}
+
+/// Stack of a worker, in octets. Buffers are on the heap.
+pub(crate) const STACK_BYTES: usize = 512 * 1024;
+
+/// What becomes of a connection when its worker leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Close,
+    Park(Waiting, Instant),
+}
+
+fn serve<P: Protocol>(pool: &Pool<P>, peer: &mut Peer<P::Session>, buffers: &mut Buffers) -> After {
+    buffers.load(mem::take(&mut peer.leftover));
+    let mut wait = Wait::Not;
+    loop {
+        match peer.receive(buffers.space(), wait) {
+            Received::Octets(octets) => buffers.filled += octets,
+            Received::Nothing => return pause(pool, peer, buffers),
+            Received::End => return After::Close,
+        }
+        let Some(advance) = advance(&pool.protocol, peer, buffers) else {
+            return After::Close;
+        };
+        if let Err(error) = peer.send(&buffers.output, pool.settings.write_timeout) {
+            log::debug!("connection closed, answer not sent: error={error}");
+            return After::Close;
+        }
+        match advance.then {
+            Then::Close => return After::Close,
+            Then::Discard => return begin_discard(peer),
+            Then::Read => {}
+        }
+        if buffers.consume(advance.consumed).is_err() {
+            log::warn!("connection closed, too much unconsumed: octets={}", buffers.filled);
+            return After::Close;
+        }
+        if !is_within_request(peer, buffers) {
+            peer.request_deadline = None;
+            wait = Wait::Briefly;
+        } else {
+            let now = Instant::now();
+            let deadline = *peer.request_deadline.get_or_insert(now + pool.settings.read_timeout);
+            if deadline <= now {
+                return After::Close;
+            }
+            wait = Wait::Not;
+        }
+        match (pool.progress.phase(), pool.idle()) {
+            // What has come already is answered, nothing else is waited for.
+            (Phase::Stopping | Phase::Ended, _) => wait = Wait::Not,
+            // Nobody is left for the others: queue up behind them.
+            (Phase::Serving, 0) => return pause(pool, peer, buffers),
+            (Phase::Serving, _) => {}
+        }
+    }
+}
+
+/// Nothing has come: the connection waits where it costs no worker.
+fn pause<P: Protocol>(pool: &Pool<P>, peer: &mut Peer<P::Session>, buffers: &mut Buffers) -> After {
+    let waiting = if is_within_request(peer, buffers) {
+        Waiting::ForRest
+    } else if pool.progress.phase() == Phase::Serving {
+        Waiting::ForRequest
+    } else {
+        return After::Close;
+    };
+    peer.leftover = buffers.unload();
+    let deadline =
+        peer.request_deadline.unwrap_or_else(|| Instant::now() + pool.settings.idle_timeout);
+    After::Park(waiting, deadline)
+}
+
+/// Lets the session see what has come. `None` where it, or the application, panics.
+fn advance<P: Protocol>(
+    protocol: &P,
+    peer: &mut Peer<P::Session>,
+    buffers: &mut Buffers,
+) -> Option<Advance> {
+    buffers.output.clear();
+    let input = buffers.input.get(..buffers.filled)?;
+    let first_octet = *input.first()?;
+    // What the closure touches is thrown away with the connection.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let session = peer.session.get_or_insert_with(|| protocol.open(first_octet));
+        session.advance(input, &mut buffers.output)
+    }));
+    if outcome.is_err() {
+        log::error!("connection closed, the application panicked");
+    }
+    outcome.ok()
+}
+
+fn is_within_request<S: Session>(peer: &Peer<S>, buffers: &Buffers) -> bool {
+    let activity = peer.session.as_ref().map(Session::activity);
+    buffers.filled > 0 || activity == Some(Activity::Request)
+}
+
+/// Closing while octets are unread would send a reset, and that can overtake the answer.
+fn begin_discard<S>(peer: &mut Peer<S>) -> After {
+    peer.end_output();
+    peer.session = None;
+    peer.discard = Some(DISCARD_BYTES);
+    let deadline = Instant::now() + DISCARD_TIME;
+    peer.request_deadline = Some(deadline);
+    After::Park(Waiting::ForRest, deadline)
+}
+
+fn discard<S>(peer: &mut Peer<S>, buffers: &mut Buffers, mut octets: usize) -> After {
+    // A few reads, then it is somebody else's turn.
+    for _ in 0..16 {
+        match peer.receive(buffers.space(), Wait::Not) {
+            Received::Octets(received) if received < octets => octets -= received,
+            Received::Nothing => break,
+            Received::Octets(_) | Received::End => return After::Close,
+        }
+    }
+    peer.discard = Some(octets);
+    match peer.request_deadline {
+        Some(deadline) if deadline > Instant::now() => After::Park(Waiting::ForRest, deadline),
+        _ => After::Close,
+    }
+}
+
+/// The octets of the connection being served.
+#[derive(Debug)]
+struct Buffers {
+    /// The first `filled` octets have come and are not consumed.
+    input: Vec<u8>,
+    filled: usize,
+    output: Vec<u8>,
+}
+
+/// A session that neither consumes its input nor closes.
+struct TooMuch;
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { input: vec![0; INPUT_BYTES], filled: 0, output: Vec::new() }
+    }
+}
+
+impl Buffers {
+    fn load(&mut self, leftover: Vec<u8>) {
+        self.filled = leftover.len();
+        if leftover.len() >= self.input.len() {
+            self.input.resize(leftover.len() + INPUT_BYTES, 0);
+        }
+        if let Some(start) = self.input.get_mut(..leftover.len()) {
+            start.copy_from_slice(&leftover);
+        }
+    }
+
+    fn unload(&mut self) -> Vec<u8> {
+        let leftover = self.input.get(..self.filled).unwrap_or_default().to_vec();
+        self.filled = 0;
+        leftover
+    }
+
+    /// Where the next octets go; never empty.
+    fn space(&mut self) -> &mut [u8] {
+        self.input.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn consume(&mut self, octets: usize) -> Result<(), TooMuch> {
+        let consumed = octets.min(self.filled);
+        self.input.copy_within(consumed..self.filled, 0);
+        self.filled -= consumed;
+        if self.filled > UNCONSUMED_BYTES {
+            return Err(TooMuch);
+        }
+        if self.filled == self.input.len() {
+            self.input.resize(self.filled * 2, 0);
+        }
+        Ok(())
+    }
+
+    /// Between connections: forgets the octets, and gives back what one of them made large.
+    fn tidy(&mut self) {
+        self.filled = 0;
+        self.input.truncate(INPUT_BYTES);
+        self.input.shrink_to(INPUT_BYTES);
+        self.output.clear();
+        self.output.shrink_to(OUTPUT_BYTES);
+    }
+}
+
+/// Room for the longest FastCGI record (65,798 octets), so that one always fits.
+const INPUT_BYTES: usize = 66 * 1024;
+/// What a worker keeps of the output buffer for the next connection.
+const OUTPUT_BYTES: usize = 64 * 1024;
+const UNCONSUMED_BYTES: usize = crate::server::MAX_UNCONSUMED;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+const DISCARD_BYTES: usize = 8 << 20;
