@@ -1,0 +1,235 @@
+//! One DER file per answer, replaced by rename; safe between processes.
+//!
+//! `FOLDER/<signer>/<last octet of the serial>/<serial>-<CertID>.der`, where
+//! `<signer>` and `<CertID>` are the first 8 octets of SHA-256 in hexadecimal. A
+//! file holds exactly the OCSPResponse; its modification time is the last
+//! confirmation. Files are never written in place, so what a reader has opened
+//! never changes under it.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use openssl::sha;
+
+use crate::logging::{Trouble, quoted};
+use crate::ocsp::CertId;
+use crate::time::Timestamp;
+
+/// The answers of one signer, below a folder of its own: a new signer never
+/// meets the answers of an old one.
+pub struct Disk {
+    folder: PathBuf,
+    trouble: Trouble,
+}
+
+/// An answer as it was found.
+pub struct CacheFile {
+    /// What should be an OCSPResponse.
+    pub der: Vec<u8>,
+    /// The last confirmation.
+    pub modified: Timestamp,
+}
+
+impl Disk {
+    /// Below `folder`, in a folder named after the signer's certificate. Nothing
+    /// is created before the first answer is kept.
+    #[must_use]
+    pub fn new(folder: &Path, signer_certificate: &[u8]) -> Self {
+        let folder = folder.join(short_hash(signer_certificate));
+        Self { folder, trouble: Trouble::new(log::Level::Warn) }
+    }
+
+    /// Reads the answer to a question, whatever it may be.
+    pub fn read(&self, cert_id: &CertId<'_>) -> Option<CacheFile> {
+        let read = || -> io::Result<CacheFile> {
+            let mut file = File::open(self.path(cert_id))?;
+            let metadata = file.metadata()?;
+            let mut der = Vec::with_capacity(1024);
+            (&mut file).take(MAX_FILE).read_to_end(&mut der)?;
+            Ok(CacheFile { der, modified: timestamp(metadata.modified()?) })
+        };
+        match read() {
+            Ok(file) => Some(file),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    self.report("reading", &error);
+                }
+                None
+            }
+        }
+    }
+
+    /// Writes an answer beside its place and moves it there. A disk that is full
+    /// or read-only costs a log line, not an answer.
+    pub fn write(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
+        let path = self.path(cert_id);
+        let Some(parent) = path.parent() else { return };
+        let written = match write_beside(parent, &path, der, confirmed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_folder(parent).and_then(|()| write_beside(parent, &path, der, confirmed))
+            }
+            written => written,
+        };
+        match written {
+            Ok(()) => self.trouble.end(
+                Instant::now(),
+                format_args!("cache folder can be written again: folder={}", self.quoted_folder()),
+            ),
+            Err(error) => self.report("writing", &error),
+        }
+    }
+
+    /// Moves the modification time of an answer to `confirmed`, if the file still
+    /// holds `der`: another process may have put a newer answer there, which this
+    /// confirmation is not about.
+    pub fn confirm(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
+        let confirm = || -> io::Result<()> {
+            let mut file = File::open(self.path(cert_id))?;
+            let mut found = Vec::with_capacity(der.len() + 1);
+            (&mut file).take(MAX_FILE).read_to_end(&mut found)?;
+            if found == der && timestamp(file.metadata()?.modified()?) < confirmed {
+                file.set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
+            }
+            Ok(())
+        };
+        match confirm() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.report("confirming", &error),
+        }
+    }
+
+    /// Removes an answer.
+    pub fn remove(&self, cert_id: &CertId<'_>) {
+        match fs::remove_file(self.path(cert_id)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.report("removing from", &error),
+        }
+    }
+
+    fn path(&self, cert_id: &CertId<'_>) -> PathBuf {
+        let serial = cert_id.serial().to_hex();
+        let bucket = serial.get(serial.len().saturating_sub(2)..).unwrap_or("00");
+        let name = format!("{serial}-{}.der", short_hash(cert_id.der()));
+        self.folder.join(bucket).join(name)
+    }
+
+    fn report(&self, doing: &str, error: &io::Error) {
+        self.trouble.begin(
+            Instant::now(),
+            format_args!(
+                "cache folder out of order, answers are not kept: {doing}={} error={}",
+                self.quoted_folder(),
+                quoted(error),
+            ),
+        );
+    }
+
+    fn quoted_folder(&self) -> impl std::fmt::Display {
+        quoted(self.folder.display())
+    }
+}
+
+/// Removes what no configured signer will give again: folders of other signers,
+/// files whose last confirmation is older than `longest_validity`, and remains of
+/// interrupted writes. Touches nothing that does not bear a name of ours.
+///
+/// # Errors
+///
+/// The first folder that cannot be listed.
+pub fn sweep(
+    folder: &Path,
+    signers: &[&[u8]],
+    longest_validity: Duration,
+    now: Timestamp,
+) -> io::Result<usize> {
+    let signers: Vec<String> = signers.iter().map(|signer| short_hash(signer)).collect();
+    let mut removed = 0;
+    for signer in list(folder)? {
+        if !is_hex(&signer, SHORT_HASH_DIGITS) {
+            continue;
+        }
+        let path = folder.join(&signer);
+        let is_current = signers.contains(&signer);
+        for bucket in list(&path)?.iter().filter(|name| is_hex(name, 2)) {
+            let bucket = path.join(bucket);
+            for name in list(&bucket)? {
+                let file = bucket.join(&name);
+                let age = age(&file, now).unwrap_or_default();
+                let ended = match Path::new(&name).extension().and_then(|text| text.to_str()) {
+                    Some("der") => !is_current || age > longest_validity,
+                    Some("tmp") => age > INTERRUPTED_AFTER,
+                    _ => false,
+                };
+                if ended && fs::remove_file(&file).is_ok() {
+                    removed += 1;
+                }
+            }
+            if !is_current {
+                let _still_in_use = fs::remove_dir(&bucket);
+            }
+        }
+        if !is_current {
+            let _still_in_use = fs::remove_dir(&path);
+        }
+    }
+    Ok(removed)
+}
+
+fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(parent)?;
+    file.write_all(der)?;
+    file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+fn create_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn list(folder: &Path) -> io::Result<Vec<String>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn age(file: &Path, now: Timestamp) -> io::Result<Duration> {
+    Ok(now.saturating_since(timestamp(fs::symlink_metadata(file)?.modified()?)))
+}
+
+fn short_hash(octets: &[u8]) -> String {
+    use std::fmt::Write;
+    sha::sha256(octets).iter().take(SHORT_HASH_DIGITS / 2).fold(String::new(), |mut text, octet| {
+        let _infallible = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+fn is_hex(name: &str, digits: usize) -> bool {
+    name.len() == digits
+        && name.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+fn system_time(instant: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(instant.unix()).unwrap_or(0))
+}
+
+const SHORT_HASH_DIGITS: usize = 16;
+/// Far more than an answer about one certificate takes.
+const MAX_FILE: u64 = 64 * 1024;
+/// No write takes this long.
+const INTERRUPTED_AFTER: Duration = Duration::from_secs(3_600);

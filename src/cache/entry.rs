@@ -1,0 +1,111 @@
+//! One cached answer: its DER, its validity, what the row said, and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use crate::http::caching::Representation;
+use crate::status::CertStatus;
+use crate::time::{Timestamp, Validity};
+
+/// A signed answer about one certificate, with the header fields that go with it.
+#[derive(Debug)]
+pub struct Entry {
+    representation: Representation,
+    status: CertStatus,
+    validity: Validity,
+    /// Seconds since the epoch at which the row was last read and found to say `status`.
+    confirmed: AtomicI64,
+    /// The last second in which somebody set out to read the row ahead of time.
+    attempted: AtomicI64,
+}
+
+impl Entry {
+    /// An answer that says `status`, as the row did when it was read at `confirmed`.
+    #[must_use]
+    pub fn new(der: &[u8], status: CertStatus, validity: Validity, confirmed: Timestamp) -> Self {
+        Self {
+            representation: Representation::new(Arc::from(der), &validity),
+            status,
+            validity,
+            confirmed: AtomicI64::new(confirmed.unix()),
+            attempted: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The OCSPResponse.
+    #[must_use]
+    pub fn der(&self) -> &Arc<[u8]> {
+        self.representation.der()
+    }
+
+    /// The reply, ready to be sent.
+    #[must_use]
+    pub fn representation(&self) -> &Representation {
+        &self.representation
+    }
+
+    /// What the answer says.
+    #[must_use]
+    pub fn status(&self) -> CertStatus {
+        self.status
+    }
+
+    /// thisUpdate and nextUpdate.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// When the row was last read and said the same.
+    #[must_use]
+    pub fn confirmed(&self) -> Timestamp {
+        Timestamp::from_unix(self.confirmed.load(Ordering::Relaxed))
+    }
+
+    /// Moves the confirmation forward, never back.
+    pub fn confirm(&self, at: Timestamp) {
+        self.confirmed.fetch_max(at.unix(), Ordering::Relaxed);
+    }
+
+    /// What is left of the freshness window; zero when the row must be read again.
+    ///
+    /// Both instants are cut to whole seconds, so that with `<` the real time
+    /// since the confirmation never exceeds `window`.
+    #[must_use]
+    pub fn fresh_for(&self, now: Timestamp, window: Duration) -> Duration {
+        let confirmed = self.confirmed();
+        if now < confirmed {
+            return Duration::ZERO; // the clock went back
+        }
+        window.saturating_sub(now.saturating_since(confirmed))
+    }
+
+    /// Whether the caller is the first in this second to read the row ahead of time.
+    #[must_use]
+    pub fn claim_attempt(&self, now: Timestamp) -> bool {
+        let last = self.attempted.load(Ordering::Relaxed);
+        last != now.unix()
+            && self
+                .attempted
+                .compare_exchange(last, now.unix(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Whether half of the validity is over.
+    #[must_use]
+    pub fn is_half_over(&self, now: Timestamp) -> bool {
+        let whole = self.validity.next_update.saturating_since(self.validity.this_update);
+        now.saturating_since(self.validity.this_update) >= whole / 2
+    }
+
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let bytes = self.representation.footprint() + size_of::<Self>() + OVERHEAD;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// Keys, reference counts, allocator and table slots; measured as about this much.
+const OVERHEAD: usize = 300;

@@ -1,0 +1,100 @@
+//! Answers that are kept: in memory for this process, on disk for all of them.
+//!
+//! Decides nothing: whether an answer is fresh enough is the responder's to say.
+//! It gives nothing past nextUpdate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ocsp::CertId;
+use crate::ocsp::response::SignedAnswer;
+use crate::time::Timestamp;
+
+pub mod disk;
+pub mod entry;
+pub mod memory;
+
+pub use disk::Disk;
+pub use entry::Entry;
+pub use memory::Memory;
+
+/// The answers signed by one certificate.
+pub struct ResponseCache {
+    memory: Arc<Memory>,
+    disk: Option<Disk>,
+}
+
+impl ResponseCache {
+    /// A cache in `memory`, which other signers may share, and, with a folder,
+    /// on disk below a name made of the signer's certificate.
+    #[must_use]
+    pub fn new(memory: Arc<Memory>, folder: Option<&Path>, signer_certificate: &[u8]) -> Self {
+        let disk = folder.map(|folder| Disk::new(folder, signer_certificate));
+        Self { memory, disk }
+    }
+
+    /// The answer in memory, unless it has ended.
+    #[must_use]
+    pub fn get(&self, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
+        self.memory.get(cert_id.der()).filter(|entry| entry.validity().contains(now))
+    }
+
+    /// The answer on disk, unless it has ended, brought into memory if that holds
+    /// none that was confirmed later.
+    ///
+    /// `is_ours` checks what only the signer can: the signature and the
+    /// responder's name. A file that is no answer to this question is removed.
+    pub fn load(
+        &self,
+        cert_id: &CertId<'_>,
+        now: Timestamp,
+        is_ours: impl FnOnce(&SignedAnswer<'_>) -> bool,
+    ) -> Option<Arc<Entry>> {
+        let disk = self.disk.as_ref()?;
+        let file = disk.read(cert_id)?;
+        let answer = SignedAnswer::from_der(&file.der)
+            .ok()
+            .filter(|answer| answer.response.cert_id == cert_id.der() && is_ours(answer));
+        let Some(answer) = answer else {
+            log::warn!("cached answer is not ours, signing anew: serial={}", cert_id.serial());
+            disk.remove(cert_id);
+            return None;
+        };
+        let validity = answer.response.validity;
+        if !validity.contains(now) {
+            return None;
+        }
+        // A modification time in the future is a clock that went back: not confirmed.
+        let confirmed = if file.modified <= now { file.modified } else { Timestamp::EPOCH };
+        let entry = Arc::new(Entry::new(&file.der, answer.response.status, validity, confirmed));
+        let in_memory = self.memory.get(cert_id.der());
+        if in_memory.is_none_or(|other| other.confirmed() < entry.confirmed()) {
+            self.memory.put(cert_id.der(), Arc::clone(&entry));
+        }
+        Some(entry)
+    }
+
+    /// Keeps an answer, in place of an older one.
+    pub fn put(&self, cert_id: &CertId<'_>, entry: Arc<Entry>) {
+        if let Some(disk) = &self.disk {
+            disk.write(cert_id, entry.der(), entry.confirmed());
+        }
+        self.memory.put(cert_id.der(), entry);
+    }
+
+    /// Notes that the row still says what the answer says, as read at `at`.
+    pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, at: Timestamp) {
+        entry.confirm(at);
+        if let Some(disk) = &self.disk {
+            disk.confirm(cert_id, entry.der(), at);
+        }
+    }
+
+    /// Forgets an answer.
+    pub fn remove(&self, cert_id: &CertId<'_>) {
+        self.memory.remove(cert_id.der());
+        if let Some(disk) = &self.disk {
+            disk.remove(cert_id);
+        }
+    }
+}
