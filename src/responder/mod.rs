@@ -1,2 +1,496 @@
-//! The decisions.
+//! From a request to an answer, through cache, store and signer.
+//!
+//! A repeat ends in memory. Anything else passes one gate, so that repeats always
+//! find a worker, and asks the store; the signature has a gate of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cache::Entry;
+use crate::http::caching::Representation;
+use crate::logging::{Trouble, chain, quoted};
+use crate::ocsp::response::{self, ExtendedRevoke};
+use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SingleAnswer};
+use crate::responder::decision::{Decision, decide, validity};
+use crate::responder::flight::Flights;
+use crate::responder::gate::Gate;
+use crate::responder::issuers::{Issuer, Issuers};
+use crate::responder::policy::{NoncePolicy, Policy, StoreDown};
+use crate::signer::SignError;
+use crate::status::CertStatus;
+use crate::store::{StatusStore, StoreError};
+use crate::time::{Clock, Timestamp, Validity};
+
+pub mod decision;
+pub mod flight;
+pub mod gate;
+pub mod issuers;
 pub mod policy;
+
+/// Answers requests for the configured issuers.
+pub struct Responder {
+    issuers: Issuers,
+    policy: Policy,
+    store: Arc<dyn StatusStore>,
+    clock: Arc<dyn Clock>,
+    /// Everything that is no repeat: store lookups, signatures, and waits for them.
+    slow: Gate,
+    signing: Arc<Gate>,
+    flights: Flights<Reply>,
+    store_is_down: AtomicBool,
+    store_down: Trouble,
+    overload: Trouble,
+    failures: Trouble,
+}
+
+/// How much may go on at once.
+pub struct Capacity {
+    /// Requests that are no repeats: fewer than there are workers.
+    pub slow: usize,
+    /// Signatures; shared with the responder that this one takes over from.
+    pub signing: Arc<Gate>,
+}
+
+/// What a request is answered with.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// An answer that serves whoever asks the same.
+    Kept(Arc<Entry>),
+    /// An answer that HTTP caches may keep, but we do not.
+    Authoritative(Arc<Representation>, Validity),
+    /// An answer to this one request, as it carries its nonce.
+    WithNonce(Arc<[u8]>),
+    /// An answer that says nothing about an issued certificate.
+    NotStored(Arc<[u8]>),
+    /// An error response.
+    Error(ErrorStatus),
+}
+
+impl Responder {
+    /// Puts a responder together.
+    #[must_use]
+    pub fn new(
+        issuers: Issuers,
+        policy: Policy,
+        store: Arc<dyn StatusStore>,
+        clock: Arc<dyn Clock>,
+        capacity: Capacity,
+    ) -> Self {
+        Self {
+            issuers,
+            policy,
+            store,
+            clock,
+            slow: Gate::new(capacity.slow, 0),
+            signing: capacity.signing,
+            flights: Flights::default(),
+            store_is_down: AtomicBool::new(false),
+            store_down: Trouble::new(log::Level::Warn),
+            overload: Trouble::new(log::Level::Warn),
+            failures: Trouble::new(log::Level::Error),
+        }
+    }
+
+    /// The issuers.
+    #[must_use]
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// How answers are made.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The present second.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether `der` is a request about one of the issuers: chooses between the
+    /// readings of a URL that a server in front has mangled.
+    #[must_use]
+    pub fn recognizes(&self, der: &[u8]) -> bool {
+        Request::from_der(der, self.policy.request_certificates)
+            .is_ok_and(|request| self.issuers.find(request.first()).is_some())
+    }
+
+    /// Answers one request. A refusal is an answer too, so this cannot fail.
+    #[must_use]
+    pub fn respond(&self, der: &[u8]) -> Reply {
+        let request = match Request::from_der(der, self.policy.request_certificates) {
+            Ok(request) => request,
+            Err(error) => {
+                log::debug!("malformed request: octets={} error={}", der.len(), quoted(error));
+                return Reply::Error(ErrorStatus::MalformedRequest);
+            }
+        };
+        let Some(issuer) = self.issuers.find(request.first()) else {
+            log::debug!("not one of our issuers: serial={}", request.first().serial());
+            return Reply::Error(ErrorStatus::Unauthorized);
+        };
+        let nonce = match self.policy.nonce {
+            NoncePolicy::Echo => request.nonce(),
+            NoncePolicy::Ignore => None,
+        };
+        let now = self.clock.now();
+        match (request.single(), nonce) {
+            (Some(cert_id), None) => self.kept(issuer, cert_id, now),
+            _ => self.made(issuer, &request, nonce, now),
+        }
+    }
+
+    /// One question without a nonce: most of the world's requests.
+    fn kept(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
+        let cached = issuer.cache().get(cert_id, now);
+        if let Some(entry) = cached {
+            let left = entry.fresh_for(now, self.policy.freshness);
+            // Close to the end of the window one asker a second reads the row while
+            // the others are still served, so that they need not wait for it.
+            let is_early = left > self.policy.freshness / 5;
+            if is_early && !left.is_zero() {
+                return Reply::Kept(entry);
+            }
+            // While the store is known to be down likewise: one asks, the others go on.
+            let may_serve = !left.is_zero() || self.serves_without_store();
+            if may_serve && !entry.claim_attempt(now) {
+                return Reply::Kept(entry);
+            }
+        }
+        let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        if self.policy.freshness.is_zero() {
+            // Each request is to see the row as it is: no sharing.
+            return self.refresh(issuer, cert_id, now);
+        }
+        self.flights
+            .join(cert_id.der(), PATIENCE, || self.refresh(issuer, cert_id, now))
+            .unwrap_or_else(|| self.overloaded())
+    }
+
+    /// Reads the row, and gives the cached answer if it still says the same.
+    fn refresh(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
+        let window = self.policy.freshness;
+        let mut cached = issuer.cache().get(cert_id, now);
+        if cached.is_none() {
+            cached = self.load(issuer, cert_id, now);
+            if let Some(entry) = &cached
+                && !entry.fresh_for(now, window).is_zero()
+            {
+                return Reply::Kept(Arc::clone(entry));
+            }
+        }
+        let record = match self.find(issuer, cert_id) {
+            Ok(record) => record,
+            Err(refusal) => return self.without_store(issuer, cert_id, now, cached, refusal),
+        };
+        match decide(record.as_ref(), &self.policy) {
+            Decision::Issued(status) => {
+                let Some(entry) = cached.filter(|entry| entry.status() == status) else {
+                    // First, so that nothing gives the old answer again, come what may.
+                    issuer.cache().remove(cert_id);
+                    return match self.sign_and_keep(issuer, cert_id, status, now) {
+                        Ok(entry) => Reply::Kept(entry),
+                        Err(status) => Reply::Error(status),
+                    };
+                };
+                issuer.cache().confirm(cert_id, &entry, now);
+                Reply::Kept(self.renewed(issuer, cert_id, entry, now))
+            }
+            Decision::NonIssued(status, extended_revoke) => {
+                if cached.is_some() {
+                    issuer.cache().remove(cert_id);
+                }
+                self.non_issued(issuer, cert_id, status, extended_revoke, now)
+            }
+            Decision::Unauthorized => {
+                if cached.is_some() {
+                    issuer.cache().remove(cert_id);
+                }
+                Reply::Error(ErrorStatus::Unauthorized)
+            }
+        }
+    }
+
+    fn serves_without_store(&self) -> bool {
+        self.policy.store_down == StoreDown::ServeCached
+            && self.store_is_down.load(Ordering::Relaxed)
+    }
+
+    /// What is given while the row cannot be read.
+    fn without_store(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        now: Timestamp,
+        cached: Option<Arc<Entry>>,
+        refusal: ErrorStatus,
+    ) -> Reply {
+        if refusal != ErrorStatus::TryLater || self.policy.store_down == StoreDown::TryLater {
+            return Reply::Error(refusal);
+        }
+        // Another process may have seen the row later than we did.
+        let on_disk = self.load(issuer, cert_id, now);
+        let latest = match (cached, on_disk) {
+            (Some(cached), Some(on_disk)) if on_disk.confirmed() > cached.confirmed() => {
+                Some(on_disk)
+            }
+            (cached, on_disk) => cached.or(on_disk),
+        };
+        latest.map_or(Reply::Error(refusal), Reply::Kept)
+    }
+
+    /// The answer signed anew when half of its validity is over; the old one,
+    /// which is still good, when that cannot be done now.
+    fn renewed(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        entry: Arc<Entry>,
+        now: Timestamp,
+    ) -> Arc<Entry> {
+        if !entry.is_half_over(now) {
+            return entry;
+        }
+        let gains = validity(now, self.policy.validity, self.policy.back_date, issuer.ends())
+            .is_some_and(|new| new.next_update > entry.validity().next_update);
+        if !gains {
+            return entry;
+        }
+        self.sign_and_keep(issuer, cert_id, entry.status(), now).unwrap_or(entry)
+    }
+
+    fn load(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
+        issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
+    }
+
+    fn sign_and_keep(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        status: CertStatus,
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, ErrorStatus> {
+        let validity = self.validity(issuer, self.policy.validity, now)?;
+        let answer = SingleAnswer { cert_id: cert_id.der(), status, validity };
+        let der = self.sign(issuer, vec![answer], None, ExtendedRevoke::Absent, now)?;
+        let entry = Arc::new(Entry::new(&der, status, validity, now));
+        issuer.cache().put(cert_id, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    fn non_issued(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        status: CertStatus,
+        extended_revoke: ExtendedRevoke,
+        now: Timestamp,
+    ) -> Reply {
+        let made = || {
+            let span = self.policy.non_issued_validity;
+            let validity = self.validity(issuer, span, now)?;
+            let answer = SingleAnswer { cert_id: cert_id.der(), status, validity };
+            self.sign(issuer, vec![answer], None, extended_revoke, now)
+        };
+        made().map_or_else(Reply::Error, |der| Reply::NotStored(Arc::from(der)))
+    }
+
+    /// Several questions, or a nonce: signed for this one request.
+    fn made(
+        &self,
+        issuer: &Issuer,
+        request: &Request<'_>,
+        nonce: Option<Nonce<'_>>,
+        now: Timestamp,
+    ) -> Reply {
+        let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        let mut answers = Vec::new();
+        let mut extended_revoke = ExtendedRevoke::Absent;
+        let mut all_issued = true;
+        for cert_id in request.cert_ids() {
+            // One signer answers for the whole request (RFC 6960 section 4.2.2.3).
+            if !issuer.is_named_by(cert_id) {
+                return Reply::Error(ErrorStatus::Unauthorized);
+            }
+            match self.single_answer(issuer, cert_id, now) {
+                Ok((answer, Decision::NonIssued(_, stated))) => {
+                    all_issued = false;
+                    if stated == ExtendedRevoke::Stated {
+                        extended_revoke = stated;
+                    }
+                    answers.push(answer);
+                }
+                Ok((answer, _)) => answers.push(answer),
+                Err(status) => return Reply::Error(status),
+            }
+        }
+        let validity = shortest(answers.iter().map(|answer| answer.validity));
+        let signed = self.sign(issuer, answers, nonce, extended_revoke, now);
+        match (signed, validity) {
+            (Err(status), _) => Reply::Error(status),
+            (Ok(der), _) if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
+            (Ok(der), Some(validity)) if all_issued => {
+                let representation = Representation::new(Arc::from(der), &validity);
+                Reply::Authoritative(Arc::new(representation), validity)
+            }
+            (Ok(der), _) => Reply::NotStored(Arc::from(der)),
+        }
+    }
+
+    fn single_answer<'a>(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'a>,
+        now: Timestamp,
+    ) -> Result<(SingleAnswer<'a>, Decision), ErrorStatus> {
+        let cert_id_der = cert_id.der();
+        let record = match self.find(issuer, cert_id) {
+            Ok(record) => record,
+            Err(refusal) => {
+                // What was known when the store was last seen holds until its nextUpdate.
+                let cached = issuer.cache().get(cert_id, now);
+                let reply = self.without_store(issuer, cert_id, now, cached, refusal);
+                let Reply::Kept(entry) = reply else { return Err(refusal) };
+                let (status, validity) = (entry.status(), entry.validity());
+                let answer = SingleAnswer { cert_id: cert_id_der, status, validity };
+                return Ok((answer, Decision::Issued(status)));
+            }
+        };
+        let decision = decide(record.as_ref(), &self.policy);
+        let (status, span) = match decision {
+            Decision::Issued(status) => (status, self.policy.validity),
+            Decision::NonIssued(status, _) => (status, self.policy.non_issued_validity),
+            Decision::Unauthorized => return Err(ErrorStatus::Unauthorized),
+        };
+        let validity = self.validity(issuer, span, now)?;
+        Ok((SingleAnswer { cert_id: cert_id_der, status, validity }, decision))
+    }
+
+    fn validity(
+        &self,
+        issuer: &Issuer,
+        span: Duration,
+        now: Timestamp,
+    ) -> Result<Validity, ErrorStatus> {
+        validity(now, span, self.policy.back_date, issuer.ends()).ok_or_else(|| {
+            self.failures.begin(
+                Instant::now(),
+                format_args!(
+                    "a certificate has ended, answering internalError: issuer={} ended={}",
+                    issuer.id().0,
+                    issuer.ends()
+                ),
+            );
+            ErrorStatus::InternalError
+        })
+    }
+
+    fn find(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+    ) -> Result<Option<crate::status::CertRecord>, ErrorStatus> {
+        match self.store.find(issuer.id(), &cert_id.serial()) {
+            Ok(record) => {
+                self.store_is_down.store(false, Ordering::Relaxed);
+                self.store_down.end(Instant::now(), format_args!("status store answers again"));
+                Ok(record)
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.store_is_down.store(true, Ordering::Relaxed);
+                self.store_down.begin(
+                    Instant::now(),
+                    format_args!(
+                        "status store unavailable, answering from the cache or tryLater: \
+                         issuer={} serial={} error={}",
+                        issuer.id().0,
+                        cert_id.serial(),
+                        quoted(chain(&error))
+                    ),
+                );
+                Err(ErrorStatus::TryLater)
+            }
+            Err(error @ StoreError::BadRow { .. }) => {
+                self.failures.begin(
+                    Instant::now(),
+                    format_args!(
+                        "row cannot be understood, answering internalError: issuer={} serial={} \
+                         error={}",
+                        issuer.id().0,
+                        cert_id.serial(),
+                        quoted(chain(&error))
+                    ),
+                );
+                Err(ErrorStatus::InternalError)
+            }
+        }
+    }
+
+    fn sign(
+        &self,
+        issuer: &Issuer,
+        responses: Vec<SingleAnswer<'_>>,
+        nonce: Option<Nonce<'_>>,
+        extended_revoke: ExtendedRevoke,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, ErrorStatus> {
+        let answer = Answer {
+            responder_id: issuer.responder_id(),
+            produced_at: now,
+            responses,
+            nonce,
+            extended_revoke,
+        };
+        let to_be_signed = answer.to_be_signed().map_err(|_| ErrorStatus::InternalError)?;
+        let signer = issuer.signer();
+        let signature = {
+            let Ok(_pass) = self.signing.enter(PATIENCE) else {
+                self.report_overload();
+                return Err(ErrorStatus::TryLater);
+            };
+            signer.sign(&to_be_signed)
+        };
+        let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
+        let certificate = issuer.certificate_to_send();
+        response::assemble(&to_be_signed, signer.algorithm(), &signature, certificate)
+            .map_err(|_| ErrorStatus::InternalError)
+    }
+
+    fn not_signed(&self, issuer: &Issuer, error: &SignError) -> ErrorStatus {
+        self.failures.begin(
+            Instant::now(),
+            format_args!(
+                "key does not sign, answering internalError: issuer={} error={}",
+                issuer.id().0,
+                quoted(chain(error))
+            ),
+        );
+        ErrorStatus::InternalError
+    }
+
+    fn overloaded(&self) -> Reply {
+        self.report_overload();
+        Reply::Error(ErrorStatus::TryLater)
+    }
+
+    fn report_overload(&self) {
+        self.overload.begin(
+            Instant::now(),
+            format_args!("more new questions than can be signed, answering tryLater"),
+        );
+    }
+}
+
+fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
+    validities.reduce(|one, other| Validity {
+        this_update: one.this_update.max(other.this_update),
+        next_update: one.next_update.min(other.next_update),
+    })
+}
+
+/// How long a question waits for a signature, or for another's: longer than any
+/// client waits, and than the store's time-outs together.
+const PATIENCE: Duration = Duration::from_secs(10);

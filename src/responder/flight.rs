@@ -1,0 +1,144 @@
+//! One piece of work for all who ask for its result at the same time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The pieces of work under way, by what they are about.
+pub struct Flights<T> {
+    under_way: Mutex<UnderWay<T>>,
+}
+
+type UnderWay<T> = HashMap<Box<[u8]>, Arc<Flight<T>>>;
+
+struct Flight<T> {
+    state: Mutex<State<T>>,
+    landed: Condvar,
+}
+
+enum State<T> {
+    UnderWay,
+    Landed(T),
+    /// Whoever did the work panicked.
+    Lost,
+}
+
+impl<T> Default for Flights<T> {
+    /// None under way.
+    fn default() -> Self {
+        Self { under_way: Mutex::default() }
+    }
+}
+
+impl<T: Clone> Flights<T> {
+    /// Does `work`, or waits for whoever is doing it for the same `key`. `None`
+    /// when that takes longer than `patience`, or was lost.
+    pub fn join(&self, key: &[u8], patience: Duration, work: impl FnOnce() -> T) -> Option<T> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = under_way.get(key) {
+            let flight = Arc::clone(flight);
+            drop(under_way);
+            return flight.wait(patience);
+        }
+        let flight =
+            Arc::new(Flight { state: Mutex::new(State::UnderWay), landed: Condvar::new() });
+        under_way.insert(Box::from(key), Arc::clone(&flight));
+        drop(under_way);
+        let landing = Landing { flights: self, key, flight };
+        let result = work();
+        landing.flight.set(State::Landed(result.clone()));
+        Some(result)
+    }
+}
+
+impl<T: Clone> Flight<T> {
+    fn wait(&self, patience: Duration) -> Option<T> {
+        let until = Instant::now() + patience;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match &*state {
+                State::Landed(result) => return Some(result.clone()),
+                State::Lost => return None,
+                State::UnderWay => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.landed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl<T> Flight<T> {
+    fn set(&self, state: State<T>) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+/// Takes the flight off the list and wakes those who wait, even after a panic.
+struct Landing<'a, T> {
+    flights: &'a Flights<T>,
+    key: &'a [u8],
+    flight: Arc<Flight<T>>,
+}
+
+impl<T> Drop for Landing<'_, T> {
+    fn drop(&mut self) {
+        self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(self.key);
+        let mut state = self.flight.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::UnderWay) {
+            *state = State::Lost;
+        }
+        drop(state);
+        self.flight.landed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn those_who_ask_while_it_is_done_share_one_piece_of_work() {
+        let flights = Flights::default();
+        let done = AtomicUsize::new(0);
+        let (arrived, release) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                flights.join(b"key", LONG, || {
+                    arrived.wait();
+                    release.wait();
+                    done.fetch_add(1, Ordering::SeqCst) + 1
+                })
+            });
+            arrived.wait();
+            let followers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| flights.join(b"key", LONG, || unreachable!())))
+                .collect();
+            // The map holds one Arc, the leader two more by its landing and itself.
+            let flight = Arc::clone(flights.under_way.lock().unwrap().get(&b"key"[..]).unwrap());
+            while Arc::strong_count(&flight) < 3 + 8 {
+                std::thread::yield_now();
+            }
+            release.wait();
+            followers.into_iter().chain([leader]).map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(results, vec![Some(1); 9]);
+        assert_eq!(flights.join(b"key", LONG, || 7), Some(7));
+    }
+
+    #[test]
+    fn a_panic_is_not_waited_for() {
+        let flights: Flights<u8> = Flights::default();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            flights.join(b"key", LONG, || panic!("on purpose"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(flights.join(b"key", LONG, || 1), Some(1));
+    }
+}
