@@ -3,6 +3,8 @@
 use crate::http::HttpResponse;
 
 pub mod cgi;
+pub mod fastcgi;
+pub mod front;
 pub mod http1;
 pub mod meta;
 

@@ -1,0 +1,128 @@
+//! `check`: says what is right and what is wrong, all of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::app;
+use crate::config::{Config, Database, Listen};
+use crate::store::mysql::Mysql;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Finding, Report};
+use crate::time::{Clock, SystemClock};
+
+pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+    let (config, warnings) = super::load(path)?;
+    let mut tally = Tally { problems: 0 };
+    tally.fine(&format!("configuration {}", config.path.display()));
+    for warning in warnings {
+        tally.warning(&warning.to_string());
+    }
+    check_listeners(&config.listen, &mut tally);
+    for issuer in &config.issuers {
+        match app::identity(issuer, config.permissions, SystemClock.now()) {
+            Ok(identity) => {
+                let signer = identity.signer.certificate();
+                tally.fine(&format!("issuer {}", identity.certificate.subject()));
+                tally.fine(&format!(
+                    "signer {}: {}, valid until {}",
+                    signer.subject(),
+                    identity.signer.algorithm(),
+                    signer.not_after()
+                ));
+                for warning in identity.warnings {
+                    tally.warning(&warning);
+                }
+            }
+            Err(error) => tally.problem(&format!("{error:#}")),
+        }
+    }
+    match &config.cache.folder {
+        Some(folder) => check_folder(folder, &mut tally),
+        None => tally.warning("no cachefolder: answers are kept in memory only"),
+    }
+    for report in check_database(&config) {
+        for finding in report.findings {
+            match finding {
+                Finding::Fine(text) => tally.fine(&format!("database {}: {text}", report.place)),
+                Finding::Warning(text) => {
+                    tally.warning(&format!("database {}: {text}", report.place));
+                }
+                Finding::Problem(text) => {
+                    tally.problem(&format!("database {}: {text}", report.place));
+                }
+            }
+        }
+    }
+    Ok(tally.verdict())
+}
+
+fn check_listeners(listen: &Listen, tally: &mut Tally) {
+    if let Some(port) = listen.port {
+        for address in &listen.addresses {
+            tally.fine(&format!("listens on {}", std::net::SocketAddr::new(*address, port)));
+        }
+    }
+    if let Some(socket) = &listen.unix {
+        tally.fine(&format!("listens on {} (mode {:04o})", socket.path.display(), socket.mode));
+    }
+    if listen.port.is_none() && listen.unix.is_none() {
+        tally.fine("listens only on sockets handed over by systemd, spawn-fcgi or mod_fcgid");
+    }
+}
+
+/// Writes a file as answers are written, and removes it.
+fn check_folder(folder: &Path, tally: &mut Tally) {
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| tempfile::Builder::new().suffix(".tmp").tempfile_in(folder).map(drop));
+    match written {
+        Ok(()) => tally.fine(&format!("cache folder {} can be written", folder.display())),
+        Err(error) => tally.problem(&format!("cache folder {}: {error}", folder.display())),
+    }
+}
+
+fn check_database(config: &Config) -> Vec<Report> {
+    match &config.database {
+        Database::Mysql(options) => Mysql::new(options.clone()).check(),
+        Database::Sqlite(options) => vec![Sqlite::open(options.clone()).check()],
+    }
+}
+
+struct Tally {
+    problems: usize,
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+impl Tally {
+    fn fine(&self, text: &str) {
+        println!("ok       {text}");
+    }
+
+    fn warning(&self, text: &str) {
+        println!("warning  {text}");
+    }
+
+    fn problem(&mut self, text: &str) {
+        self.problems += 1;
+        println!("WRONG    {text}");
+    }
+
+    fn verdict(&self) -> ExitCode {
+        match self.problems {
+            0 => {
+                println!("all is well");
+                ExitCode::SUCCESS
+            }
+            1 => {
+                println!("one thing is wrong");
+                ExitCode::FAILURE
+            }
+            many => {
+                println!("{many} things are wrong");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `demo`: a throwaway CA, and the whole way of a question on real parts: SQLite,
+//! this program's own listener, and OpenSSL's client.
+
+#![expect(clippy::print_stdout, reason = "it shows")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
+use crate::serial::Serial;
+use crate::status::{CertRecord, CertStatus, RevocationReason};
+use crate::store::StatusLedger;
+use crate::store::ledger::SqliteLedger;
+use crate::store::sqlite::Options;
+use crate::time::{Clock, SystemClock, Timestamp};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Leave the responder running, with the commands to try, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Where the files go; kept afterwards [default: a temporary folder, removed]
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// The TCP port [default: a free one]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let temporary;
+    let folder = match &arguments.folder {
+        Some(folder) => {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            folder.as_path()
+        }
+        None => {
+            temporary = tempfile::Builder::new().prefix("ocsp-fcgi-demo-").tempdir()?;
+            temporary.path()
+        }
+    };
+    let port = arguments.port.map_or_else(free_port, Ok)?;
+    let (valid, revoked) = set_up(folder, port)?;
+    let mut responder = Responder::start(folder, port)?;
+    println!("\n3. The responder listens on port {port}, for HTTP and FastCGI alike.");
+    println!("\n4. OpenSSL's client asks:\n");
+    let wanted = [("valid", "good"), ("revoked", "revoked"), ("unlisted", "unknown")];
+    let mut all_right = true;
+    for (name, status) in wanted {
+        all_right &= ask(folder, port, name, status)?;
+    }
+    println!(
+        "\nserials: valid 0x{valid}, revoked 0x{revoked}; the cached answers are in {}/cache",
+        folder.display()
+    );
+    if !all_right {
+        bail!("the demo did not end as it should; please report it with the output above");
+    }
+    println!("All three answers are as they should be, and OpenSSL verified their signatures.");
+    if arguments.keep {
+        show_commands(folder, port, &revoked);
+        responder.wait()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the CA, the certificates, the table and the configuration.
+fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
+    println!("1. A throwaway CA with three certificates, in {}", folder.display());
+    let now = SystemClock.now();
+    let ca = ThrowawayCa::new("ocsp-fcgi demo CA", KeyKind::Rsa2048, now)?;
+    ca.identity.write_certificate(&folder.join("ca.crt"))?;
+    ca.identity.write_key(&folder.join("ca.key"))?;
+    let serial = |octets: [u8; 8]| Serial::from_be_bytes(&octets);
+    let valid = serial([0x5a, 0x11, 0xd0, 1, 2, 3, 4, 5])?;
+    let revoked = serial([0xbe, 0xef, 0xd0, 1, 2, 3, 4, 5])?;
+    let unlisted = serial([0x0d, 0xd0, 0, 1, 2, 3, 4, 5])?;
+    let issue = |name: &str, serial: &Serial| -> Result<Identity> {
+        let identity =
+            ca.issue(&format!("{name}.example"), serial, (Purpose::Leaf, KeyKind::P256), 365)?;
+        identity.write_certificate(&folder.join(format!("{name}.crt")))?;
+        Ok(identity)
+    };
+    let (listed, taken_back) = (issue("valid", &valid)?, issue("revoked", &revoked)?);
+    issue("unlisted", &unlisted)?;
+
+    println!("2. An SQLite table with two of them, certs.db, and a configuration, config.toml");
+    let database = folder.join("certs.db");
+    let options = Options { path: database, table: "list_certs".to_owned() };
+    let ledger = SqliteLedger::new(options);
+    ledger.create_table()?;
+    let time = Timestamp::from_unix(now.unix() - 1_800);
+    let reason = Some(RevocationReason::KeyCompromise);
+    let was_revoked = CertStatus::Revoked { time, reason };
+    let rows = [(&valid, CertStatus::Good, listed), (&revoked, was_revoked, taken_back)];
+    for (serial, status, identity) in rows {
+        let pem = String::from_utf8(identity.certificate.to_pem()?)?;
+        ledger.write(serial, &CertRecord { status }, &pem)?;
+    }
+    write_private(&folder.join("config.toml"), configuration(port).as_bytes())?;
+    Ok((valid, revoked))
+}
+
+fn configuration(port: u16) -> String {
+    format!(
+        "port = {port}\n\
+         cachedays = 3\n\
+         cachefolder = \"cache\"\n\
+         itcert = \"ca.crt\"\n\
+         itkey = \"ca.key\"\n\
+         \n\
+         [database]\n\
+         sqlite = \"certs.db\"\n\
+         \n\
+         [log]\n\
+         target = \"stderr\"\n"
+    )
+}
+
+/// Asks about one certificate with `openssl ocsp`; whether the verdict is `status`.
+fn ask(folder: &Path, port: u16, name: &str, status: &str) -> Result<bool> {
+    let certificate = format!("{name}.crt");
+    let url = format!("http://localhost:{port}");
+    let arguments =
+        ["ocsp", "-issuer", "ca.crt", "-cert", &certificate, "-CAfile", "ca.crt", "-url", &url];
+    println!("   $ openssl {}", arguments.join(" "));
+    let output = Command::new("openssl")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .context("openssl: the demo asks with it; on Debian: apt-get install openssl")?;
+    let printed = [&output.stdout[..], &output.stderr[..]].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    for line in printed.lines() {
+        println!("     {line}");
+    }
+    let verified = printed.lines().any(|line| line == "Response verify OK");
+    let said = printed.lines().any(|line| line == format!("{certificate}: {status}"));
+    Ok(verified && said)
+}
+
+fn show_commands(folder: &Path, port: u16, revoked: &Serial) {
+    let folder = folder.display();
+    println!(
+        "\nThe responder goes on until Ctrl-C. In another terminal:\n\
+         \n\
+         cd {folder}\n\
+         openssl ocsp -issuer ca.crt -cert valid.crt -CAfile ca.crt -url http://localhost:{port} -resp_text\n\
+         openssl ocsp -sha256 -issuer ca.crt -cert revoked.crt -CAfile ca.crt -url http://localhost:{port}\n\
+         curl -si http://localhost:{port}/$(openssl ocsp -no_nonce -issuer ca.crt -cert valid.crt -reqout - | base64 -w0 | sed 's/+/%2B/g; s,/,%2F,g; s/=/%3D/g') | head -9\n\
+         \n\
+         Take the revocation back, and within ten seconds the answer is `good`:\n\
+         \n\
+         sqlite3 certs.db \"UPDATE list_certs SET status='Valid', revocation_time=NULL, revocation_reason=NULL WHERE cert_num='0x{revoked}'\""
+    );
+}
+
+/// This program's own `serve`, ended with the demo.
+struct Responder(Child);
+
+impl Responder {
+    fn start(folder: &Path, port: u16) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut child = Command::new(program)
+            .args(["serve", "--config", "config.toml"])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take().context("no stderr")?;
+        let started = Self(child);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                println!("   {line}");
+            }
+        });
+        started.wait_for_listener(port)
+    }
+
+    fn wait_for_listener(mut self, port: u16) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = self.0.try_wait()? {
+                bail!("the responder ended: {status}");
+            }
+            if Instant::now() > until {
+                bail!("the responder does not listen on port {port}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _ended_already = self.0.wait();
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,139 @@
+//! The command line: arguments, exit codes, and what the bare binary does when a
+//! web server has started it.
+
+#![expect(clippy::print_stderr, reason = "this is where people are spoken to")]
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigErrors, Warning};
+use crate::logging::{self, Launcher};
+
+mod cgi;
+mod check;
+mod demo;
+mod respond;
+mod serve;
+
+/// OCSP responder for nginx and Apache: looks certificates up in a MySQL, MariaDB or
+/// SQLite table and signs the answers.
+///
+/// Without a command it finds out how it was started: as a FastCGI server by a web
+/// server, spawn-fcgi or systemd (a listening socket on descriptor 0 or in
+/// LISTEN_FDS), or as a CGI program (GATEWAY_INTERFACE is set).
+#[derive(Parser)]
+#[command(name = "ocsp-fcgi", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct Arguments {
+    /// The configuration [default: config.toml here, then /etc/ocsp-fcgi/config.toml]
+    #[arg(short, long, global = true, value_name = "FILE", env = "OCSP_FCGI_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer FastCGI and HTTP on the configured addresses, until SIGTERM
+    ///
+    /// SIGHUP reads configuration, keys and certificates anew; if something is wrong
+    /// with them, the old ones stay and the log says why. (Listeners, limits and log
+    /// stay as they are until a restart.)
+    Serve,
+    /// Answer one CGI request: meta-variables in the environment, its body on stdin
+    ///
+    /// By hand: REQUEST_METHOD=POST CONTENT_LENGTH=$(stat -c %s request.der) ocsp-fcgi cgi < request.der
+    Cgi,
+    /// Answer one OCSP request, DER in and DER out
+    ///
+    /// With: openssl ocsp -issuer ca.crt -cert site.crt -reqout - | ocsp-fcgi respond | openssl ocsp -respin - -CAfile ca.crt …
+    Respond(respond::Arguments),
+    /// Say what is right and what is wrong with configuration, keys, cache and database
+    ///
+    /// Exit code 1 when something is wrong. Run it as the user that the service runs as.
+    Check,
+    /// Set up a throwaway CA and show the whole way of a question, on real parts
+    Demo(demo::Arguments),
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 an error (stderr or the log says which), 2 wrong arguments.
+
+First steps:
+  ocsp-fcgi demo                                     see it work, touches nothing
+  ocsp-fcgi check --config /etc/ocsp-fcgi/config.toml";
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match parse(env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            log::error!("stopped: error={}", logging::quoted(format!("{error:#}")));
+            if error.is::<ConfigErrors>() {
+                eprint!("{error}"); // a line for each, which begins with its place
+            } else {
+                eprintln!("ocsp-fcgi: {error:#}");
+            }
+            log::logger().flush();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {
+    if words_are_the_clients() {
+        words.truncate(1);
+    }
+    Arguments::try_parse_from(words).map_err(|error| {
+        let _nobody_listens = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// A web server hands the words of a query without `=` to a CGI program as its
+/// arguments (RFC 3875 section 4.4): a stranger's words, not the operator's.
+fn words_are_the_clients() -> bool {
+    let query = env::var_os("QUERY_STRING").unwrap_or_default().into_encoded_bytes();
+    env::var_os("GATEWAY_INTERFACE").is_some() && !query.is_empty() && !query.contains(&b'=')
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let config = arguments.config;
+    match arguments.command {
+        Some(Command::Serve) => serve::run(config),
+        Some(Command::Cgi) => cgi::run(config),
+        Some(Command::Respond(arguments)) => respond::run(config, &arguments),
+        Some(Command::Check) => check::run(config),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        None if serve::is_handed_a_listener() => serve::run(config),
+        None if env::var_os("GATEWAY_INTERFACE").is_some() => cgi::run(config),
+        None => {
+            Arguments::command().print_help()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Reads the configuration, and starts the log as it says.
+fn start(path: Option<PathBuf>, launcher: Launcher) -> Result<(Config, logging::Guard)> {
+    let (config, warnings) = load(path)?;
+    let guard = logging::start(config.log.target, config.log.level, launcher)?;
+    for warning in warnings {
+        log::warn!("configuration: {warning}");
+    }
+    Ok((config, guard))
+}
+
+fn load(path: Option<PathBuf>) -> Result<(Config, Vec<Warning>)> {
+    let path = path.map_or_else(config::search, Ok)?;
+    Ok(Config::load(&path)?)
+}

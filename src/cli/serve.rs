@@ -1,0 +1,263 @@
+//! `serve`: answers on every listener until it is told to stop.
+
+use std::env;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use fastcgi::listener::{Access, Family, Listener, listening_family};
+use fastcgi::server::{Handle, Server, Settings, Stopped};
+use listenfd::ListenFd;
+use nix::unistd::{Group, User};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::app::{self, Shared};
+use crate::config::{Config, UnixSocket};
+use crate::http::Exchange;
+use crate::logging::{Launcher, quoted};
+use crate::service::Service;
+use crate::time::SystemClock;
+use crate::transport::front::Front;
+
+pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
+    let launcher = match descriptor_0() {
+        Some(_) => Launcher::WebServer,
+        None => Launcher::Operator,
+    };
+    let (config, _log) = super::start(config, launcher)?;
+    let shared = Shared::new(&config);
+    let (responder, warnings) = app::responder(&config, &shared)?;
+    report(&warnings);
+    let service = Arc::new(Service::new(responder));
+    let handler: Arc<dyn Exchange> = Arc::clone(&service) as _;
+    let front = Front::new(handler, Arc::new(SystemClock), fastcgi_limits(&config));
+    let mut server = Server::new(front, settings(&config))?;
+    for listener in listeners(&config)? {
+        log::info!("listening: on={}", quoted(describe(&listener)));
+        server.listen(listener)?;
+    }
+    watch_signals(server.handle(), config.clone(), shared, Arc::clone(&service))?;
+    sweep_daily(config, service)?;
+    log::info!("started: version={} pid={}", env!("CARGO_PKG_VERSION"), process::id());
+    notify(NotifyState::Ready);
+    let stopped = server.run()?;
+    match stopped {
+        Stopped::Finished => log::info!("stopped"),
+        Stopped::Unfinished(left) => {
+            log::warn!("stopped before all was answered: connections={left}")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether whoever started the program has handed it a listening socket.
+pub fn is_handed_a_listener() -> bool {
+    let for_us = env::var("LISTEN_PID").map_or(true, |pid| pid == process::id().to_string());
+    descriptor_0().is_some() || (for_us && env::var_os("LISTEN_FDS").is_some())
+}
+
+/// The family of the listening socket that descriptor 0 is (FastCGI 1.0 section 2.2).
+fn descriptor_0() -> Option<Family> {
+    listening_family(io::stdin())
+}
+
+/// Descriptor 0 alone, where that is one: whoever hands it over starts several
+/// processes, which could not all bind the configured addresses. Otherwise
+/// systemd's sockets and the configured addresses together.
+fn listeners(config: &Config) -> Result<Vec<Listener>> {
+    if descriptor_0().is_some() {
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        return Ok(vec![Listener::inherited(socket)?]);
+    }
+    let mut listeners = handed_by_systemd()?;
+    if let Some(port) = config.listen.port {
+        listeners.append(&mut tcp(port, config)?);
+    }
+    if let Some(socket) = &config.listen.unix {
+        listeners.push(unix(socket)?);
+    }
+    if listeners.is_empty() {
+        bail!(
+            "{}: no port and no [listen] unix, and nobody handed over a socket, wanted: one of them",
+            config.path.display()
+        );
+    }
+    Ok(listeners)
+}
+
+fn handed_by_systemd() -> Result<Vec<Listener>> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..handed.len() {
+        let unix = handed.take_unix_listener(index).ok().flatten().map(OwnedFd::from);
+        let socket = match unix {
+            Some(socket) => Some(socket),
+            None => handed.take_tcp_listener(index)?.map(OwnedFd::from),
+        };
+        if let Some(socket) = socket {
+            listeners.push(Listener::inherited(socket)?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// Every address must be free; one that the machine does not have (IPv6 switched
+/// off, say) is left out as long as another one is there.
+fn tcp(port: u16, config: &Config) -> Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    let mut missing = None;
+    for address in &config.listen.addresses {
+        match Listener::tcp(SocketAddr::new(*address, port)) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if is_absent(&error) => {
+                log::info!("address not on this machine, left out: address={address}");
+                missing = Some(error);
+            }
+            Err(error) => return Err(anyhow!(error).context("listening")),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(anyhow!(error).context("listening")),
+        _ => Ok(listeners),
+    }
+}
+
+fn is_absent(error: &fastcgi::listener::ListenError) -> bool {
+    let fastcgi::listener::ListenError::System { source, .. } = error else { return false };
+    source.kind() == io::ErrorKind::AddrNotAvailable
+        || source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
+}
+
+fn unix(socket: &UnixSocket) -> Result<Listener> {
+    let owner = socket.owner.as_deref().map(user_id).transpose()?;
+    let group = socket.group.as_deref().map(group_id).transpose()?;
+    let access = Access { mode: socket.mode, owner, group };
+    Listener::unix(&socket.path, access).context("listening")
+}
+
+fn user_id(name: &str) -> Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let user = User::from_name(name)?.with_context(|| format!("unix_owner: no user {name}"))?;
+    Ok(user.uid.as_raw())
+}
+
+fn group_id(name: &str) -> Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let group = Group::from_name(name)?.with_context(|| format!("unix_group: no group {name}"))?;
+    Ok(group.gid.as_raw())
+}
+
+fn describe(listener: &Listener) -> String {
+    match (listener.tcp_address(), listener.family()) {
+        (Some(address), _) => address.to_string(),
+        (None, Family::Tcp) => "tcp".to_owned(),
+        (None, Family::Unix) => "unix".to_owned(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        workers: config.limits.workers,
+        connections: config.limits.connections,
+        read_timeout: config.limits.read_timeout,
+        idle_timeout: config.limits.idle_timeout,
+        write_timeout: config.limits.read_timeout,
+        ..Settings::default()
+    }
+}
+
+fn fastcgi_limits(config: &Config) -> fastcgi::connection::Limits {
+    fastcgi::connection::Limits {
+        stdin_bytes: config.limits.request_bytes,
+        connections: config.limits.connections,
+        ..Default::default()
+    }
+}
+
+/// SIGTERM and SIGINT stop, SIGHUP reloads.
+fn watch_signals(
+    handle: Handle,
+    config: Config,
+    shared: Shared,
+    service: Arc<Service>,
+) -> Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in &mut signals {
+            if signal == SIGHUP {
+                notify(NotifyState::Reloading);
+                reload(&config, &shared, &service);
+                notify(NotifyState::Ready);
+            } else {
+                notify(NotifyState::Stopping);
+                handle.stop();
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Reads everything anew and swaps it whole, or keeps the old and says why.
+fn reload(config: &Config, shared: &Shared, service: &Service) {
+    let fresh = || -> Result<_> {
+        let (config, warnings) = Config::load(&config.path)?;
+        for warning in warnings {
+            log::warn!("configuration: {warning}");
+        }
+        app::responder(&config, shared)
+    };
+    match fresh() {
+        Ok((responder, warnings)) => {
+            report(&warnings);
+            service.replace(responder);
+            log::info!("reloaded: configuration={}", quoted(config.path.display()));
+        }
+        Err(error) => {
+            log::error!("not reloaded, going on as before: error={}", quoted(format!("{error:#}")));
+        }
+    }
+}
+
+fn report(warnings: &[String]) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+}
+
+/// Ends with the process.
+fn sweep_daily(config: Config, service: Arc<Service>) -> Result<()> {
+    if config.cache.folder.is_none() {
+        return Ok(());
+    }
+    thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+        loop {
+            match app::sweep(&config, &service.responder()) {
+                Ok(0) => {}
+                Ok(removed) => log::info!("cache swept: removed={removed}"),
+                Err(error) => {
+                    log::warn!("cache not swept: error={}", quoted(format!("{error:#}")));
+                }
+            }
+            thread::sleep(SWEEP_INTERVAL);
+        }
+    })?;
+    Ok(())
+}
+
+fn notify(state: NotifyState<'_>) {
+    let _not_under_systemd = sd_notify::notify(&[state]);
+}
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(86_400);
