@@ -3,3 +3,5 @@
 mod config_errors;
 mod documents;
 mod logging;
+mod protocol;
+mod support;

@@ -1,0 +1,34 @@
+//! What the tests build their world of: real programs, throwaway keys, temporary
+//! folders. A program that is missing fails the test with the package to install.
+
+pub mod site;
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A TCP port of the loopback interface that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a program to its end; fails with the package that has it when it is missing.
+pub fn run(command: &mut Command, package: &str) -> Output {
+    let program = command.get_program().to_owned();
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("{}: {error}; on Debian: apt-get install {package}", program.display())
+    })
+}
+
+/// Tries again and again until `probe` gives something, for ten seconds at most.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < until, "not within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
