@@ -2,6 +2,7 @@
 
 mod config_errors;
 mod documents;
+mod install;
 mod logging;
 mod protocol;
 mod support;

@@ -1,0 +1,224 @@
+//! install.sh into a folder of its own: modes, a second run, what it keeps,
+//! and the systemd units it leaves.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+#[test]
+fn an_installation_has_all_files_and_their_modes() {
+    let place = Place::new();
+    let said = place.install(&[]);
+    for (path, mode) in [
+        ("usr/local/bin/ocsp-fcgi", 0o755),
+        ("etc/ocsp-fcgi", 0o750),
+        ("etc/ocsp-fcgi/config.toml", 0o640),
+        ("etc/ocsp-fcgi/config.toml.example", 0o640),
+        ("var/cache/ocsp-fcgi", 0o700),
+        ("var/lib/ocsp-fcgi", 0o750),
+        ("etc/systemd/system/ocsp-fcgi.service", 0o644),
+        ("etc/systemd/system/ocsp-fcgi.socket", 0o644),
+    ] {
+        assert_eq!(place.mode(path), mode, "{path}");
+        assert!(said.contains(&format!("/{path} (")), "{path} is not in: {said}");
+    }
+    assert_eq!(place.read("usr/local/bin/ocsp-fcgi"), BINARY);
+    let example = place.read("etc/ocsp-fcgi/config.toml.example");
+    assert_eq!(place.read("etc/ocsp-fcgi/config.toml"), example);
+}
+
+#[test]
+fn an_upgrade_replaces_the_binary_and_keeps_the_configuration() {
+    let place = Place::new();
+    place.install(&["--web-group", "caddy"]);
+    place.write("etc/ocsp-fcgi/config.toml", "port = 9001\n");
+    place.write("etc/ocsp-fcgi/config.toml.example", "old\n");
+    fs::write(place.binary(), "#!/bin/sh\necho new\n").unwrap();
+    let said = place.install(&[]);
+    assert!(said.contains("keep      /etc/ocsp-fcgi/config.toml\n"), "{said}");
+    assert_eq!(place.read("etc/ocsp-fcgi/config.toml"), "port = 9001\n");
+    assert_ne!(place.read("etc/ocsp-fcgi/config.toml.example"), "old\n");
+    assert!(place.read("usr/local/bin/ocsp-fcgi").contains("new"));
+    let socket = place.read("etc/systemd/system/ocsp-fcgi.socket");
+    assert!(socket.contains("SocketGroup=caddy\n"), "{socket}");
+    assert!(place.tree().keys().all(|path| !path.contains("/.ocsp-fcgi")), "a temporary is left");
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let place = Place::new();
+    place.install(&[]);
+    let before = place.tree();
+    place.install(&[]);
+    assert_eq!(place.tree(), before);
+}
+
+#[test]
+fn a_dry_run_says_everything_and_changes_nothing() {
+    let place = Place::new();
+    let said = place.install(&["--dry-run"]);
+    assert!(said.contains("would write     /usr/local/bin/ocsp-fcgi (0755)\n"), "{said}");
+    assert_eq!(place.tree(), BTreeMap::new());
+    place.install(&[]);
+    let before = place.tree();
+    place.install(&["--dry-run"]);
+    let said = place.run(&["--uninstall", "--dry-run"]);
+    assert!(said.contains("would remove    /usr/local/bin/ocsp-fcgi\n"), "{said}");
+    assert_eq!(place.tree(), before);
+}
+
+#[test]
+fn an_uninstallation_keeps_the_configuration_and_says_so() {
+    let place = Place::new();
+    place.install(&[]);
+    let said = place.run(&["--uninstall"]);
+    assert!(said.contains("kept: /etc/ocsp-fcgi (configuration)"), "{said}");
+    let tree = place.tree();
+    let files: Vec<_> =
+        tree.iter().filter(|(_, content)| content.is_some()).map(|(path, _)| path).collect();
+    assert_eq!(files, ["/etc/ocsp-fcgi/config.toml", "/etc/ocsp-fcgi/config.toml.example"]);
+    place.run(&["--uninstall"]); // again: nothing to do is no error
+}
+
+#[test]
+fn a_prefix_reaches_the_service() {
+    let place = Place::new();
+    place.install(&["--prefix", "/opt/ocsp/"]);
+    assert_eq!(place.mode("opt/ocsp/bin/ocsp-fcgi"), 0o755);
+    let service = place.read("etc/systemd/system/ocsp-fcgi.service");
+    let start = "ExecStart=/opt/ocsp/bin/ocsp-fcgi serve --config /etc/ocsp-fcgi/config.toml\n";
+    assert!(service.contains(start), "{service}");
+}
+
+#[test]
+fn a_wrong_call_is_refused_with_a_sentence_and_changes_nothing() {
+    let place = Place::new();
+    for (arguments, sentence) in [
+        (&["--bniary", "x"][..], "install.sh: unknown option --bniary; see --help\n"),
+        (&["--prefix"], "install.sh: --prefix needs a value; see --help\n"),
+        (
+            &["--prefix", "opt"],
+            "install.sh: --prefix opt: wanted an absolute path of plain characters\n",
+        ),
+        (
+            &["--prefix", "/a|b"],
+            "install.sh: --prefix /a|b: wanted an absolute path of plain characters\n",
+        ),
+        (&["--web-group", "a\nb"], "install.sh: --web-group a\nb: not a group name\n"),
+        (&["--binary", "/nowhere"], "install.sh: --binary /nowhere: no such file\n"),
+    ] {
+        let output = place.call(arguments);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), sentence);
+        assert_eq!(output.status.code(), Some(1));
+    }
+    assert_eq!(place.tree(), BTreeMap::new());
+}
+
+#[test]
+fn systemd_accepts_the_units_and_finds_the_service_confined() {
+    let place = Place::new();
+    place.install(&[]);
+    // The path of the binary is looked up on this machine, where it is not installed.
+    let service = place.read("etc/systemd/system/ocsp-fcgi.service");
+    let binary = place.path("usr/local/bin/ocsp-fcgi");
+    let service = service.replace("/usr/local/bin/ocsp-fcgi", binary.to_str().unwrap());
+    place.write("etc/systemd/system/ocsp-fcgi.service", &service);
+    let units = place.path("etc/systemd/system");
+    let [service, socket] = ["ocsp-fcgi.service", "ocsp-fcgi.socket"].map(|unit| units.join(unit));
+    let verified = analyze(&["verify", "--man=no"], &[&service, &socket]);
+    let complaints = String::from_utf8(verified.stderr).unwrap();
+    let complaints: Vec<_> = complaints.lines().filter(|line| line.contains("ocsp-fcgi")).collect();
+    assert_eq!(complaints, Vec::<&str>::new());
+    assert!(verified.status.success());
+    // In tenths: what stays open is the network and Unix sockets of the database.
+    let confined =
+        analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"], &[&service]);
+    assert!(confined.status.success(), "{}", String::from_utf8_lossy(&confined.stdout));
+}
+
+fn analyze(arguments: &[&str], units: &[&Path]) -> Output {
+    let output = Command::new("systemd-analyze").args(arguments).args(units).output();
+    output.expect("systemd-analyze is missing: `make test-packages` installs it")
+}
+
+const BINARY: &str = "#!/bin/sh\necho old\n";
+
+/// A checkout to install from, and a root to install below.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(place.path("")).unwrap();
+        fs::write(place.binary(), BINARY).unwrap();
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for name in ["install.sh", "packaging", "config.toml.example"] {
+            if top.join(name).exists() {
+                symlink(top.join(name), place.folder.path().join(name)).unwrap();
+            }
+        }
+        let example = place.folder.path().join("config.toml.example");
+        if !example.exists() {
+            fs::write(example, "port = 9000\n").unwrap();
+        }
+        place
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.folder.path().join("ocsp-fcgi")
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join("root").join(path)
+    }
+
+    /// Installs the stand-in for the binary; what the script said.
+    fn install(&self, arguments: &[&str]) -> String {
+        let binary = self.binary();
+        self.run(&[&["--binary", binary.to_str().unwrap()], arguments].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.call(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn call(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(self.folder.path().join("install.sh"));
+        command.arg("--root").arg(self.path("")).args(arguments).output().unwrap()
+    }
+
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.path(path)).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    /// All below the root: folders as `None`, files with their content.
+    fn tree(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let (mut tree, mut left) = (BTreeMap::new(), vec![self.path("")]);
+        while let Some(folder) = left.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = format!("/{}", path.strip_prefix(self.path("")).unwrap().display());
+                tree.insert(name, fs::read(&path).ok());
+                if path.is_dir() {
+                    left.push(path);
+                }
+            }
+        }
+        tree
+    }
+}
