@@ -203,7 +203,7 @@ next_steps() {
 What to do next:
   1. edit $etc/config.toml
      (the key file: chown root:$name, chmod 0640)
-  2. $prefix/bin/$name check --config $etc/config.toml
+  2. runuser -u $name -- $prefix/bin/$name check --config $etc/config.toml
   3. systemctl enable --now ocsp-fcgi.socket ocsp-fcgi.service
   4. add $doc/nginx.conf or apache.conf
      to the web server (group $web_group), which finds the responder
@@ -213,7 +213,7 @@ END
         cat <<END
 Upgraded. What to do next:
   1. see what is new: diff $etc/config.toml $etc/config.toml.example
-  2. $prefix/bin/$name check --config $etc/config.toml
+  2. runuser -u $name -- $prefix/bin/$name check --config $etc/config.toml
   3. systemctl restart ocsp-fcgi.service   (connections wait meanwhile)
 END
     fi

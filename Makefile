@@ -1,0 +1,37 @@
+# What a developer runs, and what CI runs: the same. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help check test fmt lint doc demo install test-packages demo-packages
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+check: test-packages test ## all that CI runs: install what the tests need, then test
+
+test: lint ## lint, all tests (real nginx, Apache and MariaDB), documentation
+	cargo test --workspace --locked
+	@$(MAKE) --no-print-directory doc
+
+fmt: ## format the Rust files
+	cargo fmt --all
+
+lint: ## formatting, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck install.sh .ci/run tests/*.sh
+
+doc: ## the documentation of the code, without a broken link
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+demo: demo-packages ## a CA, a responder and a question on this machine, in a throwaway folder
+	cargo run --release --locked -- demo
+
+install: ## install on this machine (root); ./install.sh --help knows more
+	./install.sh
+
+test-packages: ## the Debian packages that the tests need; no service is started
+	@tests/packages.sh tests
+
+demo-packages: ## the Debian packages that build and demo need
+	@tests/packages.sh demo

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Sees to the packages that the demo or the tests need: `packages.sh demo` and
+# `packages.sh tests`.
+#
+# Does nothing when all is there. Otherwise root on Debian gets them by apt-get,
+# with no service started; everybody else gets a sentence that names them.
+
+set -eu
+
+# What is there when the package (the first word) is there.
+demo_needs() {
+    need gcc program cc
+    need libc6-dev header stdio.h # only recommended by gcc
+    need pkg-config program pkg-config
+    need libssl-dev pkg-config --exists 'openssl >= 3'
+    need openssl program openssl
+}
+
+tests_need() {
+    demo_needs
+    need make program make
+    need curl program curl
+    need shellcheck program shellcheck
+    need nginx program nginx
+    need apache2 program apache2
+    need libapache2-mod-fcgid test -e /usr/lib/apache2/modules/mod_fcgid.so
+    need mariadb-server program mariadbd
+    need libfcgi-bin program cgi-fcgi
+    need spawn-fcgi program spawn-fcgi
+    need systemd program systemd-analyze
+}
+
+main() {
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # not in everybody's on Debian
+    missing=''
+    case ${1-} in
+        demo) demo_needs ;;
+        tests) tests_need ;;
+        *) fail 'usage: packages.sh demo | tests' ;;
+    esac
+    [ -n "$missing" ] || exit 0
+    echo "$0: missing:$missing"
+    if ! command -v apt-get >/dev/null; then
+        fail "install these (Debian's names) by your system's means, and try again"
+    elif [ "$(id -u)" -ne 0 ]; then
+        fail "install them with: sudo $0 $1
+(that is, without starting a service: apt-get install --no-install-recommends$missing)"
+    fi
+    # shellcheck disable=SC2086  # one word for each package
+    install_all $missing
+}
+
+# need PACKAGE TEST...: notes the package unless the test holds
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+program() {
+    command -v "$1"
+}
+
+header() {
+    echo "#include <$1>" | cc -E -
+}
+
+install_all() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        # Debian asks this file whether a package may start its service (invoke-rc.d(8)).
+        trap 'rm -f $policy' EXIT
+        trap 'exit 1' HUP INT TERM
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+    fi
+    apt-get update
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
+fail() {
+    echo "$1" >&2
+    exit 1
+}
+
+main "$@"
