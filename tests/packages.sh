@@ -39,7 +39,7 @@ main() {
         *) fail 'usage: packages.sh demo | tests' ;;
     esac
     [ -n "$missing" ] || exit 0
-    echo "$0: missing:$missing"
+    echo "$0: missing:$missing" >&2
     if ! command -v apt-get >/dev/null; then
         fail "install these (Debian's names) by your system's means, and try again"
     elif [ "$(id -u)" -ne 0 ]; then
