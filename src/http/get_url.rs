@@ -29,7 +29,9 @@ pub enum GetRequest<'s> {
 /// left out. Everything else is strict: no blanks, nothing after the padding,
 /// unused bits zero, so that a text has one meaning. One repair is made: where a
 /// server merged `//` and the length in the DER says that up to two characters are
-/// missing, slashes are doubled until `accept` takes the outcome.
+/// missing, slashes are doubled until `accept` takes the outcome. Two slashes inside
+/// one field (a serial number, a nonce) leave a doubt that no length settles; a client
+/// that is misread sees a foreign CertID or nonce in its answer.
 ///
 /// `accept` says whether a reading is a request that this responder can answer:
 /// its DER parses and its issuer is known. The search ends with the first it takes.
@@ -71,15 +73,18 @@ fn path(request_uri: &[u8]) -> &[u8] {
 
 fn percent_decode(path: &[u8], output: &mut Vec<u8>) {
     let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = match after {
-            [high, low, ..] if byte == b'%' => hex(*high).zip(hex(*low)),
+    while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
+        let (before, escape) = rest.split_at(at);
+        output.extend_from_slice(before);
+        let octet = match escape {
+            [_, high, low, ..] => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
             _ => None,
         };
         // A `%` that escapes nothing stays: Base64 has none, so it spoils the reading.
-        output.push(escaped.map_or(byte, |(high, low)| high << 4 | low));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        output.push(octet.unwrap_or(b'%'));
+        rest = escape.get(if octet.is_some() { 3 } else { 1 }..).unwrap_or_default();
     }
+    output.extend_from_slice(rest);
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -169,13 +174,14 @@ impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
         self.tries = tries;
         let base64 = self.first.as_ref().map_or(self.text, |first| first.end);
         self.scratch.truncate(base64);
-        for at in start..self.text {
-            let Some(&byte) = self.scratch.get(at) else { break };
-            self.scratch.push(standard(byte));
-            for _ in doubled.iter().filter(|&&slash| slash == Some(at)) {
-                self.scratch.push(b'/');
-            }
+        let mut from = start;
+        for slash in doubled.into_iter().flatten() {
+            self.scratch.extend_from_within(from..slash + 1); // within `text`, in order
+            self.scratch.push(b'/');
+            from = slash + 1;
         }
+        self.scratch.extend_from_within(from..self.text);
+        self.scratch.iter_mut().skip(base64).for_each(|byte| *byte = standard(*byte));
         let der = self.scratch.len();
         self.scratch.resize(der + base64::decoded_len_estimate(der - base64), 0);
         let (input, output) = self.scratch.split_at_mut(der);
