@@ -2,12 +2,13 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test fmt lint doc demo install test-packages demo-packages
+.PHONY: help check test fmt lint doc demo install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-check: test-packages test ## all that CI runs: install what the tests need, then test
+check: ## all that CI runs: install what the tests need, then test
+	./test.sh
 
 test: lint ## lint, all tests (real nginx, Apache and MariaDB), documentation
 	cargo test --workspace --locked
@@ -19,19 +20,13 @@ fmt: ## format the Rust files
 lint: ## formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck install.sh .ci/run tests/*.sh
+	shellcheck *.sh .ci/run tests/*.sh
 
 doc: ## the documentation of the code, without a broken link
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-demo: demo-packages ## a CA, a responder and a question on this machine, in a throwaway folder
-	cargo run --release --locked -- demo
+demo: ## a CA, a responder and a question on this machine, in a throwaway folder
+	./demo.sh
 
 install: ## install on this machine (root); ./install.sh --help knows more
 	./install.sh
-
-test-packages: ## the Debian packages that the tests need; no service is started
-	@tests/packages.sh tests
-
-demo-packages: ## the Debian packages that build and demo need
-	@tests/packages.sh demo
