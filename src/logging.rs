@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use rustix::fs::{FileType, Stat};
+use serde::Deserialize;
 
 use crate::time::{Clock, SystemClock};
 use queue::{Line, Queue};
@@ -26,7 +27,8 @@ pub use text::{chain, quoted};
 pub use trouble::{Notice, Trouble};
 
 /// Where the lines go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// stderr on a terminal, under systemd or by hand; syslog otherwise.
     #[default]

@@ -70,6 +70,7 @@ First steps:
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    log_panics();
     let arguments = match parse(env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(code) => return code,
@@ -87,6 +88,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic is a bug of ours, costs one connection, and must be seen where the
+/// operator looks.
+fn log_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if log::log_enabled!(log::Level::Error) {
+            log::error!("bug, please report: panic={}", logging::quoted(panic));
+        } else {
+            print(panic);
+        }
+    }));
 }
 
 fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::file::{Field, File, decimal};
 use crate::config::{Cache, Limits, values};
-use crate::responder::policy::{NonIssued, NoncePolicy, Policy, ResponderIdKind, StoreDown};
+use crate::responder::policy::Policy;
 
 /// Where answers are kept.
 pub(super) fn cache(file: &File<'_>) -> Cache {
@@ -37,11 +37,11 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
         validity: validity.or(default.validity),
         non_issued_validity: non_issued_validity.or(default.non_issued_validity),
         back_date: back_date.or(default.back_date),
-        non_issued: answers.choice("non_issued", &NON_ISSUED).or_default(),
-        nonce: answers.choice("nonce", &NONCE).or_default(),
-        responder_id: answers.choice("responder_id", &RESPONDER_ID).or_default(),
+        non_issued: answers.choice("non_issued").or_default(),
+        nonce: answers.choice("nonce").or_default(),
+        responder_id: answers.choice("responder_id").or_default(),
         freshness: freshness.or(default.freshness),
-        store_down: cache.choice("store_down", &STORE_DOWN).or_default(),
+        store_down: cache.choice("store_down").or_default(),
         max_age: answers
             .duration("max_age", Duration::ZERO..=LONGEST, default.max_age)
             .or(default.max_age),
@@ -107,17 +107,6 @@ pub(super) fn limits(file: &File<'_>) -> Limits {
     }
 }
 
-const NON_ISSUED: [(&str, NonIssued); 3] = [
-    ("unknown", NonIssued::Unknown),
-    ("unauthorized", NonIssued::Unauthorized),
-    ("revoked", NonIssued::Revoked),
-];
-const NONCE: [(&str, NoncePolicy); 2] =
-    [("echo", NoncePolicy::Echo), ("ignore", NoncePolicy::Ignore)];
-const RESPONDER_ID: [(&str, ResponderIdKind); 2] =
-    [("key", ResponderIdKind::ByKey), ("name", ResponderIdKind::ByName)];
-const STORE_DOWN: [(&str, StoreDown); 2] =
-    [("serve", StoreDown::ServeCached), ("try-later", StoreDown::TryLater)];
 const DAYS: &str = "days, from 0.0007 (a minute) to 3650";
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);

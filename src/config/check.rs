@@ -9,10 +9,9 @@ use std::path::Path;
 use crate::config::error::{ConfigErrors, Warning};
 use crate::config::file::File;
 use crate::config::secrets::{self, Readers};
-use crate::config::{
-    Config, Issuer, Listen, Log, Permissions, UnixSocket, answers, database, keys, values,
-};
-use crate::logging::Target;
+use crate::config::{Config, Issuer, Listen, Log, UnixSocket, answers, database, keys, values};
+use log::LevelFilter;
+use serde::Deserialize;
 
 impl Config {
     /// Reads and checks a file.
@@ -58,10 +57,7 @@ fn check(
 ) -> Result<(Config, Vec<Warning>), ConfigErrors> {
     let mut file = File::parse(text, path);
     file.meant = keys::report_others(&file);
-    let permissions = file
-        .root()
-        .choice("permissions", &[("refuse", Permissions::Refuse), ("warn", Permissions::Warn)])
-        .or_default();
+    let permissions = file.root().choice("permissions").or_default();
     let listen = listen(&file);
     let issuers = issuers(&file);
     let database = database::read(&file, readers, permissions);
@@ -165,21 +161,28 @@ fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
 }
 
 fn log(file: &File<'_>) -> Log {
-    use log::LevelFilter;
     let section = file.section("log");
-    let targets = [("auto", Target::Auto), ("syslog", Target::Syslog), ("stderr", Target::Stderr)];
-    let levels = [
-        ("error", LevelFilter::Error),
-        ("warn", LevelFilter::Warn),
-        ("info", LevelFilter::Info),
-        ("debug", LevelFilter::Debug),
-        ("trace", LevelFilter::Trace),
-        ("off", LevelFilter::Off),
-    ];
-    Log {
-        target: section.choice("target", &targets).or_default(),
-        level: section.choice("level", &levels).or(LevelFilter::Info),
-    }
+    let level = match section.choice("level").or(Level::Info) {
+        Level::Error => LevelFilter::Error,
+        Level::Warn => LevelFilter::Warn,
+        Level::Info => LevelFilter::Info,
+        Level::Debug => LevelFilter::Debug,
+        Level::Trace => LevelFilter::Trace,
+        Level::Off => LevelFilter::Off,
+    };
+    Log { target: section.choice("target").or_default(), level }
+}
+
+/// The words of `log::LevelFilter` in lower case.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+    Off,
 }
 
 /// Far more than any configuration; a device does not fill the memory.

@@ -127,13 +127,14 @@ fn password_file(file: &File<'_>, permissions: Permissions) -> Field<String> {
 }
 
 fn tls(file: &File<'_>) -> mysql::Tls {
-    #[derive(Clone, Copy, PartialEq)]
+    #[derive(Clone, Copy, PartialEq, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
     enum Mode {
         Off,
         Required,
     }
     let section = file.section("database");
-    let mode = section.choice("tls", &[("off", Mode::Off), ("required", Mode::Required)]);
+    let mode = section.choice::<Mode>("tls");
     let ca = section.path("tls_ca");
     match (mode.value, ca.at) {
         (Some(Mode::Required), _) => mysql::Tls::Required { ca: ca.value },

@@ -1,18 +1,19 @@
 //! The TOML as written: tables, keys and values, each with its place.
 //!
-//! Reads one value at a time; what the values mean together is for `check`. Not
-//! through serde, which stops at the first wrong type. The text is untrusted: it
-//! cannot panic, and no secret of it is repeated.
+//! Reads one value at a time; what the values mean together is for `check`. The
+//! tables are no serde structs, as serde stops at the first wrong type. The text is
+//! untrusted: it cannot panic, and no secret of it is repeated.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::error::{Report, line_and_column, printable, syntax_problem};
-use crate::config::{keys, values};
+use crate::config::{keys, values, words};
 
 /// One file while it is read.
 pub(super) struct File<'t> {
@@ -274,18 +275,9 @@ impl<'f> Section<'f> {
         })
     }
 
-    /// One of some words.
-    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Field<T> {
-        let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let wanted = match words.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        };
-        self.field(key, &wanted, |value| {
-            let text = value.as_str()?;
-            choices.iter().find(|(word, _)| *word == text).map(|&(_, choice)| choice)
-        })
+    /// One of the words of `T`.
+    pub fn choice<T: DeserializeOwned>(&self, key: &'static str) -> Field<T> {
+        self.field(key, &words::listed::<T>(), |value| words::read(value.as_str()?))
     }
 
     /// One text or an array of them, at least one; each problem has its own place.

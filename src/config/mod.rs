@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::store::{mysql, sqlite};
+use serde::Deserialize;
 
 mod answers;
 mod check;
@@ -20,6 +21,7 @@ mod file;
 mod keys;
 mod secrets;
 mod values;
+mod words;
 
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use keys::KEYS;
@@ -151,7 +153,8 @@ impl Default for Limits {
 }
 
 /// What happens when others can read a key or the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Permissions {
     /// The program does not start.
     #[default]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// The answer for a serial that the CA never issued (RFC 6960 section 2.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NonIssued {
     /// `unknown`: the client may ask elsewhere.
     #[default]
@@ -15,7 +18,8 @@ pub enum NonIssued {
 }
 
 /// What happens to the nonce of a request (RFC 9654 section 2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NoncePolicy {
     /// Repeated in the answer, which is signed for this one request.
     #[default]
@@ -25,20 +29,25 @@ pub enum NoncePolicy {
 }
 
 /// How the answer names its signer (RFC 6960 section 4.2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ResponderIdKind {
     /// SHA-1 of the signer's public key.
     #[default]
+    #[serde(rename = "key")]
     ByKey,
     /// The signer's subject name.
+    #[serde(rename = "name")]
     ByName,
 }
 
 /// What is given while the status store is out of reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreDown {
     /// The cached answer, until its nextUpdate.
     #[default]
+    #[serde(rename = "serve")]
     ServeCached,
     /// `tryLater`.
     TryLater,
