@@ -65,7 +65,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
             identity.certificate,
             identity.signer,
             responder_id,
-            cache,
+            (store(&config.database, issuer.table.as_deref()), cache),
         ));
     }
     let workers = config.limits.workers;
@@ -74,8 +74,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
         signing: Arc::clone(&shared.signing),
     };
     let clock = Arc::new(SystemClock);
-    let store = store(&config.database);
-    let responder = Responder::new(Issuers::new(issuers), config.policy, store, clock, capacity);
+    let responder = Responder::new(Issuers::new(issuers), config.policy, clock, capacity);
     Ok((responder, warnings))
 }
 
@@ -135,13 +134,24 @@ pub fn identity(
     Ok(Identity { certificate, signer, warnings })
 }
 
-/// The status store that the configuration names. Connects to nothing.
-#[must_use]
-pub fn store(database: &Database) -> Arc<dyn StatusStore> {
-    match database {
-        Database::Mysql(options) => Arc::new(Mysql::new(options.clone())),
-        Database::Sqlite(options) => Arc::new(Sqlite::open(options.clone())),
+fn store(database: &Database, table: Option<&str>) -> Arc<dyn StatusStore> {
+    match with_table(database, table) {
+        Database::Mysql(options) => Arc::new(Mysql::new(options)),
+        Database::Sqlite(options) => Arc::new(Sqlite::open(options)),
     }
+}
+
+/// The database as one issuer sees it: with its own table, if it has one.
+#[must_use]
+pub fn with_table(database: &Database, table: Option<&str>) -> Database {
+    let mut database = database.clone();
+    if let Some(table) = table {
+        match &mut database {
+            Database::Mysql(options) => table.clone_into(&mut options.table),
+            Database::Sqlite(options) => table.clone_into(&mut options.table),
+        }
+    }
+    database
 }
 
 /// Removes cached answers that nobody will be given again; how many.

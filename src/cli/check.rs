@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::app;
-use crate::config::{Config, Database, Listen};
+use crate::config::{Config, Database, Issuer, Listen};
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
@@ -43,7 +43,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         Some(folder) => check_folder(folder, &mut tally),
         None => tally.warning("no cachefolder: answers are kept in memory only"),
     }
-    for report in check_database(&config) {
+    for report in config.issuers.iter().flat_map(|issuer| check_database(&config, issuer)) {
         for finding in report.findings {
             match finding {
                 Finding::Fine(text) => tally.fine(&format!("database {}: {text}", report.place)),
@@ -83,10 +83,10 @@ fn check_folder(folder: &Path, tally: &mut Tally) {
     }
 }
 
-fn check_database(config: &Config) -> Vec<Report> {
-    match &config.database {
-        Database::Mysql(options) => Mysql::new(options.clone()).check(),
-        Database::Sqlite(options) => vec![Sqlite::open(options.clone()).check()],
+fn check_database(config: &Config, issuer: &Issuer) -> Vec<Report> {
+    match app::with_table(&config.database, issuer.table.as_deref()) {
+        Database::Mysql(options) => Mysql::new(options).check(),
+        Database::Sqlite(options) => vec![Sqlite::open(options).check()],
     }
 }
 

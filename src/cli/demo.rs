@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
@@ -47,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let port = arguments.port.map_or_else(free_port, Ok)?;
     let (valid, revoked) = set_up(folder, port)?;
-    let mut responder = Responder::start(folder, port)?;
+    let _responder = Responder::start(folder, port)?;
     println!("\n3. The responder listens on port {port}, for HTTP and FastCGI alike.");
     println!("\n4. OpenSSL's client asks:\n");
     let wanted = [("valid", "good"), ("revoked", "revoked"), ("unlisted", "unknown")];
@@ -65,7 +68,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     println!("All three answers are as they should be, and OpenSSL verified their signatures.");
     if arguments.keep {
         show_commands(folder, port, &revoked);
-        responder.wait()?;
+        // Either one ends the wait, and then, in order, the responder and the folder.
+        Signals::new([SIGINT, SIGTERM])?.forever().next();
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -162,16 +166,17 @@ fn show_commands(folder: &Path, port: u16, revoked: &Serial) {
     );
 }
 
-/// This program's own `serve`, ended with the demo.
+/// This program's own `serve`. It ends with the demo, however that ends: it reads
+/// from a pipe whose other end is held here.
 struct Responder(Child);
 
 impl Responder {
     fn start(folder: &Path, port: u16) -> Result<Self> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(program)
-            .args(["serve", "--config", "config.toml"])
+            .args(["serve", "--until-eof", "--config", "config.toml"])
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = child.stderr.take().context("no stderr")?;
@@ -197,11 +202,6 @@ impl Responder {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(self)
-    }
-
-    fn wait(&mut self) -> Result<()> {
-        self.0.wait()?;
-        Ok(())
     }
 }
 

@@ -43,7 +43,7 @@ enum Command {
     /// SIGHUP reads configuration, keys and certificates anew; if something is wrong
     /// with them, the old ones stay and the log says why. (Listeners, limits and log
     /// stay as they are until a restart.)
-    Serve,
+    Serve(serve::Arguments),
     /// Answer one CGI request: meta-variables in the environment, its body on stdin
     ///
     /// By hand: REQUEST_METHOD=POST CONTENT_LENGTH=$(stat -c %s request.der) ocsp-fcgi cgi < request.der
@@ -123,12 +123,12 @@ fn words_are_the_clients() -> bool {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = arguments.config;
     match arguments.command {
-        Some(Command::Serve) => serve::run(config),
+        Some(Command::Serve(arguments)) => serve::run(config, &arguments),
         Some(Command::Cgi) => cgi::run(config),
         Some(Command::Respond(arguments)) => respond::run(config, &arguments),
         Some(Command::Check) => check::run(config),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
-        None if serve::is_handed_a_listener() => serve::run(config),
+        None if serve::is_handed_a_listener() => serve::run(config, &serve::Arguments::default()),
         None if env::var_os("GATEWAY_INTERFACE").is_some() => cgi::run(config),
         None => {
             Arguments::command().print_help()?;

@@ -15,6 +15,7 @@ use fastcgi::listener::{Access, Family, Listener, listening_family};
 use fastcgi::server::{Handle, Server, Settings, Stopped};
 use listenfd::ListenFd;
 use nix::unistd::{Group, User};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -27,7 +28,14 @@ use crate::service::Service;
 use crate::time::SystemClock;
 use crate::transport::front::Front;
 
-pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Stop when standard input ends, too: with whoever holds its other end
+    #[arg(long)]
+    until_eof: bool,
+}
+
+pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let launcher = match descriptor_0() {
         Some(_) => Launcher::WebServer,
         None => Launcher::Operator,
@@ -39,7 +47,11 @@ pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     let service = Arc::new(Service::new(responder));
     let handler: Arc<dyn Exchange> = Arc::clone(&service) as _;
     let front = Front::new(handler, Arc::new(SystemClock), fastcgi_limits(&config));
+    raise_descriptor_limit(&config);
     let mut server = Server::new(front, settings(&config))?;
+    if arguments.until_eof {
+        watch_stdin(server.handle())?;
+    }
     for listener in listeners(&config)? {
         log::info!("listening: on={}", quoted(describe(&listener)));
         server.listen(listener)?;
@@ -207,6 +219,25 @@ fn watch_signals(
         }
     })?;
     Ok(())
+}
+
+fn watch_stdin(handle: Handle) -> Result<()> {
+    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+        let _ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        handle.stop();
+    })?;
+    Ok(())
+}
+
+/// Each connection takes a descriptor, and the usual limit is 1024.
+fn raise_descriptor_limit(config: &Config) {
+    let wanted = u64::try_from(config.limits.connections).unwrap_or(u64::MAX).saturating_add(256);
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    if limit.current.is_some_and(|current| current < allowed) {
+        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+        let _as_it_was = setrlimit(Resource::Nofile, raised);
+    }
 }
 
 /// Reads everything anew and swaps it whole, or keeps the old and says why.

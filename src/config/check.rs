@@ -6,12 +6,13 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::error::{ConfigErrors, Warning};
-use crate::config::file::File;
-use crate::config::secrets::{self, Readers};
-use crate::config::{Config, Issuer, Listen, Log, UnixSocket, answers, database, keys, values};
 use log::LevelFilter;
 use serde::Deserialize;
+
+use crate::config::error::{ConfigErrors, Warning};
+use crate::config::file::{Field, File};
+use crate::config::secrets::{self, Readers};
+use crate::config::{Config, Issuer, Listen, Log, UnixSocket, answers, database, keys, values};
 
 impl Config {
     /// Reads and checks a file.
@@ -134,14 +135,19 @@ fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
             certificate: certificate.value?,
             key: key.value?,
             signer_certificate: signer.value,
+            table: None,
         }]);
     }
     if let (Some(flat), Some((at, _))) = (flat, tables.first()) {
         file.report_both(("issuer", *at), flat);
     }
+    let shared = database::table(&file.section("database"));
+    let mut seen = Vec::new();
     let issuers: Vec<Option<Issuer>> = tables
         .into_iter()
         .map(|(at, section)| {
+            let table = database::table(&section);
+            report_same_table(file, (at, &table), &shared, &mut seen);
             let [certificate, key, signer] =
                 ["certificate", "key", "signer"].map(|key| section.path(key));
             for field in [&certificate, &key] {
@@ -154,10 +160,33 @@ fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
                 certificate: certificate.value?,
                 key: key.value?,
                 signer_certificate: signer.value,
+                table: table.value,
             })
         })
         .collect();
     issuers.into_iter().collect()
+}
+
+/// Two CAs may give out the same serial: in one table, a certificate of the one
+/// would be answered for by the other.
+fn report_same_table(
+    file: &File<'_>,
+    (at, own): (usize, &Field<String>),
+    shared: &Field<String>,
+    seen: &mut Vec<String>,
+) {
+    if !own.is_right() || !shared.is_right() {
+        return;
+    }
+    let name = own.value.as_deref().or(shared.value.as_deref()).unwrap_or(database::TABLE);
+    if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        let problem = format!(
+            "table is {name}, as that of another [[issuer]], wanted: one of its own (table = …), \
+             since serials of two CAs can be equal"
+        );
+        file.report.error(own.at.unwrap_or(at), problem);
+    }
+    seen.push(name.to_owned());
 }
 
 fn log(file: &File<'_>) -> Log {

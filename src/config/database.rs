@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::file::{Field, File};
+use crate::config::file::{Field, File, Section};
 use crate::config::secrets::{self, Readers};
 use crate::config::{Database, Permissions, values};
 use crate::store::{mysql, sqlite};
@@ -16,13 +16,7 @@ pub(super) fn read(
 ) -> Option<Database> {
     let section = file.section("database");
     let sqlite = section.path("sqlite");
-    let table = section
-        .field(
-            "table",
-            "a name, or two with a point between, of letters, digits, _ and $",
-            |value| values::table_name(value.as_str()?),
-        )
-        .or(TABLE.to_owned());
+    let table = table(&section).or(TABLE.to_owned());
     let Some(sqlite_at) = sqlite.at else {
         return mysql(file, table, readers, permissions).map(Database::Mysql);
     };
@@ -126,6 +120,12 @@ fn password_file(file: &File<'_>, permissions: Permissions) -> Field<String> {
     Field { key, at, value }
 }
 
+/// The name of a table, of the database or of one issuer.
+pub(super) fn table(section: &Section<'_>) -> Field<String> {
+    let wanted = "a name, or two with a point between, of letters, digits, _ and $";
+    section.field("table", wanted, |value| values::table_name(value.as_str()?))
+}
+
 fn tls(file: &File<'_>) -> mysql::Tls {
     #[derive(Clone, Copy, PartialEq, serde::Deserialize)]
     #[serde(rename_all = "kebab-case")]
@@ -161,7 +161,8 @@ const MYSQL_KEYS: [(&str, &str); 11] = [
     ("database", "tls"),
     ("database", "tls_ca"),
 ];
-const TABLE: &str = "list_certs";
+/// The table of the earlier responder.
+pub(super) const TABLE: &str = "list_certs";
 const HOST: &str = "a host, host:port, [v6]:port or /path/of/socket, or an array of them";
 const CONNECTIONS: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

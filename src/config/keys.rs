@@ -63,7 +63,7 @@ pub const KEYS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("log", &["target", "level"]),
-    ("issuer", &["certificate", "key", "signer"]),
+    ("issuer", &["certificate", "key", "signer", "table"]),
 ];
 
 /// The keys of one table.

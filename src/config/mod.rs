@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::store::{mysql, sqlite};
-use serde::Deserialize;
 
 mod answers;
 mod check;
@@ -83,6 +84,8 @@ pub struct Issuer {
     pub signer_certificate: Option<PathBuf>,
     /// The key that signs the answers.
     pub key: PathBuf,
+    /// Its own table of the database; none, that of `database`.
+    pub table: Option<String>,
 }
 
 /// Where statuses come from.

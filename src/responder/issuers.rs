@@ -1,5 +1,7 @@
 //! The configured issuers, found by CertID.
 
+use std::sync::Arc;
+
 use crate::cache::ResponseCache;
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, ResponderId};
@@ -7,6 +9,7 @@ use crate::responder::policy::ResponderIdKind;
 use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
 use crate::status::IssuerId;
+use crate::store::StatusStore;
 use crate::time::Timestamp;
 
 /// A CA that answers are given about, with what signs and keeps them.
@@ -15,6 +18,7 @@ pub struct Issuer {
     certificate: Certificate,
     signer: Signer,
     responder_id: ResponderId,
+    store: Arc<dyn StatusStore>,
     cache: ResponseCache,
 }
 
@@ -30,7 +34,7 @@ impl Issuer {
         certificate: Certificate,
         signer: Signer,
         responder_id: ResponderIdKind,
-        cache: ResponseCache,
+        (store, cache): (Arc<dyn StatusStore>, ResponseCache),
     ) -> Self {
         let responder_id = match responder_id {
             ResponderIdKind::ByKey => ResponderId::ByKey(signer.certificate().hashes().key_sha1()),
@@ -38,7 +42,7 @@ impl Issuer {
                 ResponderId::ByName(signer.certificate().subject_der().to_vec())
             }
         };
-        Self { id, certificate, signer, responder_id, cache }
+        Self { id, certificate, signer, responder_id, store, cache }
     }
 
     /// What the status store knows it by.
@@ -57,6 +61,12 @@ impl Issuer {
     #[must_use]
     pub fn responder_id(&self) -> &ResponderId {
         &self.responder_id
+    }
+
+    /// Where the statuses of its certificates come from.
+    #[must_use]
+    pub fn store(&self) -> &dyn StatusStore {
+        &*self.store
     }
 
     /// What is kept.

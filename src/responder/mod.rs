@@ -19,7 +19,7 @@ use crate::responder::issuers::{Issuer, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, StoreDown};
 use crate::signer::SignError;
 use crate::status::CertStatus;
-use crate::store::{StatusStore, StoreError};
+use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
 pub mod decision;
@@ -32,7 +32,6 @@ pub mod policy;
 pub struct Responder {
     issuers: Issuers,
     policy: Policy,
-    store: Arc<dyn StatusStore>,
     clock: Arc<dyn Clock>,
     /// Everything that is no repeat: store lookups, signatures, and waits for them.
     slow: Gate,
@@ -73,14 +72,12 @@ impl Responder {
     pub fn new(
         issuers: Issuers,
         policy: Policy,
-        store: Arc<dyn StatusStore>,
         clock: Arc<dyn Clock>,
         capacity: Capacity,
     ) -> Self {
         Self {
             issuers,
             policy,
-            store,
             clock,
             slow: Gate::new(capacity.slow, 0),
             signing: capacity.signing,
@@ -184,7 +181,12 @@ impl Responder {
         }
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,
-            Err(refusal) => return self.without_store(issuer, cert_id, now, cached, refusal),
+            Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, now, cached),
+            Err(refusal) => {
+                // The row was there, and no longer says what the answer says.
+                issuer.cache().remove(cert_id);
+                return Reply::Error(refusal);
+            }
         };
         match decide(record.as_ref(), &self.policy) {
             Decision::Issued(status) => {
@@ -226,10 +228,9 @@ impl Responder {
         cert_id: &CertId<'_>,
         now: Timestamp,
         cached: Option<Arc<Entry>>,
-        refusal: ErrorStatus,
     ) -> Reply {
-        if refusal != ErrorStatus::TryLater || self.policy.store_down == StoreDown::TryLater {
-            return Reply::Error(refusal);
+        if self.policy.store_down == StoreDown::TryLater {
+            return Reply::Error(ErrorStatus::TryLater);
         }
         // Another process may have seen the row later than we did.
         let on_disk = self.load(issuer, cert_id, now);
@@ -239,7 +240,7 @@ impl Responder {
             }
             (cached, on_disk) => cached.or(on_disk),
         };
-        latest.map_or(Reply::Error(refusal), Reply::Kept)
+        latest.map_or(Reply::Error(ErrorStatus::TryLater), Reply::Kept)
     }
 
     /// The answer signed anew when half of its validity is over; the old one,
@@ -349,17 +350,24 @@ impl Responder {
         let cert_id_der = cert_id.der();
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,
-            Err(refusal) => {
+            Err(refusal @ ErrorStatus::TryLater) => {
                 // What was known when the store was last seen holds until its nextUpdate.
                 let cached = issuer.cache().get(cert_id, now);
-                let reply = self.without_store(issuer, cert_id, now, cached, refusal);
+                let reply = self.without_store(issuer, cert_id, now, cached);
                 let Reply::Kept(entry) = reply else { return Err(refusal) };
                 let (status, validity) = (entry.status(), entry.validity());
                 let answer = SingleAnswer { cert_id: cert_id_der, status, validity };
                 return Ok((answer, Decision::Issued(status)));
             }
+            Err(refusal) => {
+                issuer.cache().remove(cert_id);
+                return Err(refusal);
+            }
         };
         let decision = decide(record.as_ref(), &self.policy);
+        if decision != Decision::Issued(CertStatus::Good) {
+            self.forget_other(issuer, cert_id, decision, now);
+        }
         let (status, span) = match decision {
             Decision::Issued(status) => (status, self.policy.validity),
             Decision::NonIssued(status, _) => (status, self.policy.non_issued_validity),
@@ -367,6 +375,21 @@ impl Responder {
         };
         let validity = self.validity(issuer, span, now)?;
         Ok((SingleAnswer { cert_id: cert_id_der, status, validity }, decision))
+    }
+
+    /// Drops a kept answer that says something else: nobody is to get it any more,
+    /// even if the store goes out of reach now.
+    fn forget_other(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        decision: Decision,
+        now: Timestamp,
+    ) {
+        let cached = issuer.cache().get(cert_id, now).or_else(|| self.load(issuer, cert_id, now));
+        if cached.is_some_and(|entry| Decision::Issued(entry.status()) != decision) {
+            issuer.cache().remove(cert_id);
+        }
     }
 
     fn validity(
@@ -393,7 +416,7 @@ impl Responder {
         issuer: &Issuer,
         cert_id: &CertId<'_>,
     ) -> Result<Option<crate::status::CertRecord>, ErrorStatus> {
-        match self.store.find(issuer.id(), &cert_id.serial()) {
+        match issuer.store().find(issuer.id(), &cert_id.serial()) {
             Ok(record) => {
                 self.store_is_down.store(false, Ordering::Relaxed);
                 self.store_down.end(Instant::now(), format_args!("status store answers again"));

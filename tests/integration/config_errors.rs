@@ -52,6 +52,7 @@ fn several_issuers_keep_their_order() {
         certificate = "b.crt"
         key = "b.pem"
         signer = "/b/signer.crt"
+        table = "b_certs"
         [database]
         sqlite = "status.db"
     "#;
@@ -59,6 +60,7 @@ fn several_issuers_keep_their_order() {
     let [a, b] = &config.issuers[..] else { panic!("two CAs") };
     assert_eq!(a.certificate, Path::new("/etc/x/a.crt"));
     assert_eq!(b.signer_certificate.as_deref(), Some(Path::new("/b/signer.crt")));
+    assert_eq!([a.table.as_deref(), b.table.as_deref()], [None, Some("b_certs")]);
 }
 
 #[test]
