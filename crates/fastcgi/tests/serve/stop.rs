@@ -1,0 +1,101 @@
+//! The end: what is under way is finished, within the grace period.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use fastcgi::connection::{Application, Limits, Request};
+use fastcgi::record::Stdout;
+use fastcgi::server::{Settings, Stopped};
+
+use crate::running::{Answering, Running, Transport};
+use crate::support::{After, Echo, PATIENCE, request, settings};
+
+/// An application that says when it has a request, and answers when it is told.
+fn slow() -> (impl Application, Receiver<()>, Sender<()>) {
+    let (begun, has_begun) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let application = Answering(move |_: &Request<'_>, stdout: &mut Stdout<'_>| {
+        let _ = begun.send(());
+        let _ = may_go.lock().unwrap().recv_timeout(PATIENCE);
+        stdout.extend_from_slice(b"at last");
+    });
+    (application, has_begun, go)
+}
+
+fn refuses(server: &Running) {
+    let start = Instant::now();
+    while server.try_connect().is_ok() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_stop_finishes_the_request_under_way_and_accepts_no_other() {
+    for transport in [Transport::Tcp, Transport::Unix] {
+        let (application, has_begun, go) = slow();
+        let mut server = Running::start(transport, settings(), Limits::default(), application);
+        let mut client = server.connect();
+        client.send(&request(1, After::Keep, "/a", b""));
+        has_begun.recv().unwrap();
+        server.handle().stop();
+        refuses(&server);
+        go.send(()).unwrap();
+        assert_eq!(client.answer().text(), "at last");
+        client.expect_end();
+        assert_eq!(server.wait(), Stopped::Finished);
+    }
+}
+
+#[test]
+fn a_stop_lets_a_request_finish_that_is_still_coming_in() {
+    let mut server = Running::echo(Transport::Unix);
+    let octets = request(1, After::Keep, "/a", b"x");
+    let mut client = server.connect();
+    client.send(&octets[..30]);
+    // Once this one has its answer, the first one is parked.
+    server.connect().ask(&request(1, After::Close, "/b", b""));
+    server.handle().stop();
+    refuses(&server);
+    client.send(&octets[30..]);
+    assert_eq!(client.answer().text(), "/a pairs=2 x");
+    client.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+}
+
+#[test]
+fn a_stop_closes_idle_connections_and_ends_at_once() {
+    let mut server = Running::echo(Transport::Unix);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for client in clients.iter_mut().take(10) {
+        client.ask(&request(1, After::Keep, "/a", b""));
+    }
+    let start = Instant::now();
+    server.handle().stop();
+    assert_eq!(server.wait(), Stopped::Finished);
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    clients.iter_mut().for_each(crate::support::Client::expect_end);
+}
+
+#[test]
+fn a_stop_waits_no_longer_than_the_grace_period() {
+    let (application, has_begun, go) = slow();
+    let settings = Settings { grace: Duration::from_millis(50), ..settings() };
+    let mut server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let mut client = server.connect();
+    client.send(&request(1, After::Keep, "/a", b""));
+    has_begun.recv().unwrap();
+    server.handle().stop();
+    assert_eq!(server.wait(), Stopped::Unfinished(1));
+    drop(go);
+}
+
+#[test]
+fn a_server_that_was_stopped_before_it_ran_ends_at_once() {
+    let protocol = fastcgi::connection::FastCgi::new(Echo, Limits::default());
+    let server = fastcgi::server::Server::new(protocol, settings()).unwrap();
+    server.handle().stop();
+    assert_eq!(server.run().unwrap(), Stopped::Finished);
+}
