@@ -128,13 +128,11 @@ fn no_more_requests_are_answered_at_once_than_there_are_workers() {
 // rule: FCG-2
 #[test]
 fn one_connection_too_many_takes_the_place_of_the_longest_idle_one() {
-    let settings = Settings { connections: 3, ..settings() };
+    // The one worker parks each connection before it looks at the next.
+    let settings = Settings { workers: 1, connections: 3, ..settings() };
     let server = Running::start(Transport::Unix, settings, Limits::default(), Echo);
     let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
-    for client in &mut clients {
-        ask(client);
-        std::thread::sleep(Duration::from_millis(120)); // each is parked before the next asks
-    }
+    clients.iter_mut().for_each(ask);
     let mut one_more = server.connect();
     ask(&mut one_more);
     clients[0].expect_end();
