@@ -32,7 +32,8 @@
 //!
 //! # Map
 //!
-//! Each module uses only those above it; `server` and its private helpers know
+//! Each module uses only those above it (`pool`, `worker` and `server` belong together).
+//! The server and its private helpers know
 //! no FastCGI, `connection` knows no sockets.
 //!
 //! | module | |

@@ -28,6 +28,7 @@ pub(crate) struct Pool<P: Protocol> {
     idle: AtomicUsize,
     workers: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    short_of_threads: AtomicBool,
     /// Connections open, and places taken for one about to be accepted.
     open: AtomicUsize,
     /// Nobody looks at the listeners until there is room again.
@@ -91,6 +92,7 @@ impl<P: Protocol> Pool<P> {
             idle: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
             threads: Mutex::default(),
+            short_of_threads: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             troubled: AtomicBool::new(false),
@@ -134,16 +136,25 @@ impl<P: Protocol> Pool<P> {
 
     /// Starts another worker if nobody is left to take the next connection.
     pub(crate) fn relieve(self: &Arc<Self>) {
-        if self.idle() > 0 || self.workers.load(SeqCst) >= self.settings.workers {
+        if self.idle() > 0 {
             return;
         }
-        if let Err(error) = self.start_worker() {
-            log::warn!("no further worker: workers={} error={error}", self.workers.load(SeqCst));
+        match self.start_worker() {
+            Ok(()) => {}
+            // Each further connection tries again: told once.
+            Err(error) if !self.short_of_threads.swap(true, SeqCst) => {
+                log::warn!("no further worker: workers={} error={error}", self.workers());
+            }
+            Err(_) => {}
         }
     }
 
+    /// Starts a worker, unless there are as many as there may be.
     pub(crate) fn start_worker(self: &Arc<Self>) -> io::Result<()> {
-        let number = self.workers.fetch_add(1, SeqCst);
+        let one_more = |workers| (workers < self.settings.workers).then_some(workers + 1);
+        let Ok(number) = self.workers.fetch_update(SeqCst, SeqCst, one_more) else {
+            return Ok(());
+        };
         self.is_idle();
         let pool = Arc::clone(self);
         let started = thread::Builder::new()

@@ -140,7 +140,16 @@ impl<P: Protocol> Server<P> {
     pub fn new(protocol: P, settings: Settings) -> io::Result<Self> {
         let workers = settings.workers.max(1);
         let connections = settings.connections.max(1);
-        let settings = Settings { workers, connections, ..settings };
+        // Far enough for "never", and what a clock can add.
+        let bounded = |time: Duration| time.min(LONGEST_TIME);
+        let settings = Settings {
+            workers,
+            connections,
+            read_timeout: bounded(settings.read_timeout),
+            idle_timeout: bounded(settings.idle_timeout),
+            write_timeout: bounded(settings.write_timeout),
+            grace: bounded(settings.grace),
+        };
         Ok(Self { pool: Arc::new(Pool::new(protocol, settings)?) })
     }
 
@@ -225,6 +234,7 @@ impl<P: Protocol> Server<P> {
 const FIRST_WORKERS: usize = 2;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
+const LONGEST_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// For workers to leave the read in which they may be waiting.
 const LAST_WAIT: Duration = Duration::from_millis(500);

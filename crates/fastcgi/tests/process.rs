@@ -13,12 +13,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fastcgi::connection::{FastCgi, Limits};
+use fastcgi::connection::{Application, FastCgi, Limits, Request};
 use fastcgi::listener::Listener;
+use fastcgi::record::Stdout;
 use fastcgi::server::{Handle, Server, Stopped};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -49,8 +51,15 @@ impl log::Log for Log {
 }
 
 fn serve(path: &Path) -> (Handle, JoinHandle<io::Result<Stopped>>) {
+    serve_with(path, Echo)
+}
+
+fn serve_with(
+    path: &Path,
+    application: impl Application,
+) -> (Handle, JoinHandle<io::Result<Stopped>>) {
     let listener = Listener::try_from(UnixListener::bind(path).unwrap()).unwrap();
-    let mut server = Server::new(FastCgi::new(Echo, Limits::default()), settings()).unwrap();
+    let mut server = Server::new(FastCgi::new(application, Limits::default()), settings()).unwrap();
     server.listen(listener).unwrap();
     let handle = server.handle();
     (handle, std::thread::spawn(move || server.run()))
@@ -183,6 +192,38 @@ fn peers_that_left_or_are_silent_take_no_processor_time() {
     let spent = cpu_time_at_rest();
     handle.stop();
     drop(clients);
+    thread.join().unwrap().unwrap();
+    assert!(spent < Duration::from_millis(200), "{spent:?} of 500 ms");
+}
+
+/// Takes its time.
+struct Slow(Mutex<Receiver<()>>);
+
+impl Application for Slow {
+    fn respond(&self, _: &Request<'_>, _: &mut Stdout<'_>) {
+        let _ = self.0.lock().unwrap().recv_timeout(PATIENCE);
+    }
+}
+
+// rule: FCG-2
+#[test]
+fn octets_sent_during_a_request_wake_nobody() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let (go, may_go) = channel();
+    let (handle, thread) = serve_with(&path, Slow(Mutex::new(may_go)));
+    let whole = request(1, After::Keep, "/a", b"");
+    let mut client = connect(unconnected(), &path);
+    for part in [&whole[..20], &whole[20..], &whole[..20]] {
+        client.send(part);
+        std::thread::sleep(Duration::from_millis(20)); // each is read, or waits, alone
+    }
+    let spent = cpu_time_at_rest();
+    go.send(()).unwrap();
+    client.answer();
+    drop(client);
+    handle.stop();
     thread.join().unwrap().unwrap();
     assert!(spent < Duration::from_millis(200), "{spent:?} of 500 ms");
 }

@@ -59,7 +59,9 @@ fn a_stop_lets_a_request_finish_that_is_still_coming_in() {
     server.connect().ask(&request(1, After::Close, "/b", b""));
     server.handle().stop();
     refuses(&server);
-    client.send(&octets[30..]);
+    client.send(&octets[30..50]);
+    std::thread::sleep(Duration::from_millis(20)); // read alone
+    client.send(&octets[50..]);
     assert_eq!(client.answer().text(), "/a pairs=2 x");
     client.expect_end();
     assert_eq!(server.wait(), Stopped::Finished);
@@ -90,6 +92,28 @@ fn a_stop_waits_no_longer_than_the_grace_period() {
     server.handle().stop();
     assert_eq!(server.wait(), Stopped::Unfinished(1));
     drop(go);
+}
+
+#[test]
+fn time_outs_may_be_as_good_as_none() {
+    let time = Duration::MAX;
+    let settings = Settings {
+        read_timeout: time,
+        idle_timeout: time,
+        write_timeout: time,
+        grace: time,
+        ..settings()
+    };
+    let mut server = Running::start(Transport::Unix, settings, Limits::default(), Echo);
+    let mut client = server.connect();
+    let octets = request(1, After::Keep, "/long", b"");
+    client.send(&[&octets[..], &octets, &octets[..30]].concat());
+    std::thread::sleep(Duration::from_millis(20)); // the answers do not fit the socket
+    client.answer();
+    client.answer();
+    server.handle().stop();
+    assert_eq!(client.ask(&octets[30..]).len(), 200_000);
+    assert_eq!(server.wait(), Stopped::Finished);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn no_more_requests_are_answered_at_once_than_there_are_workers() {
     let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| client.send(&request(1, After::Keep, "/a", b"")));
     clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 0));
-    assert_eq!(seen.load(SeqCst), 3);
+    assert!(seen.load(SeqCst) <= 3);
 }
 
 // rule: FCG-2
