@@ -96,6 +96,10 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap()
 }
 
+/// More than a process at rest takes in 500 ms (it is less than 1 ms), and less
+/// than one that spins gets on a busy machine.
+const RESTFUL: Duration = Duration::from_millis(50);
+
 /// Processor time that the process takes while nothing should happen.
 fn cpu_time_at_rest() -> Duration {
     let before = cpu_time();
@@ -141,7 +145,7 @@ fn without_descriptors_connections_wait_and_are_served_once_there_are_some() {
     }
     handle.stop();
     thread.join().unwrap().unwrap();
-    assert!(spent < Duration::from_millis(200), "{spent:?} of 500 ms");
+    assert!(spent < RESTFUL, "{spent:?} of 500 ms");
     let log = LOG.0.lock().unwrap();
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[0].starts_with("ERROR connections have to wait: error="), "{log:?}");
@@ -193,7 +197,7 @@ fn peers_that_left_or_are_silent_take_no_processor_time() {
     handle.stop();
     drop(clients);
     thread.join().unwrap().unwrap();
-    assert!(spent < Duration::from_millis(200), "{spent:?} of 500 ms");
+    assert!(spent < RESTFUL, "{spent:?} of 500 ms");
 }
 
 /// Takes its time.
@@ -225,5 +229,5 @@ fn octets_sent_during_a_request_wake_nobody() {
     drop(client);
     handle.stop();
     thread.join().unwrap().unwrap();
-    assert!(spent < Duration::from_millis(200), "{spent:?} of 500 ms");
+    assert!(spent < RESTFUL, "{spent:?} of 500 ms");
 }
