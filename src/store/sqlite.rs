@@ -44,6 +44,9 @@ enum Failure {
     File(String, std::io::Error),
     #[error("{0}: {1}")]
     Database(String, rusqlite::Error),
+    /// Not a fault of the file: of its folder, or of the mode.
+    #[error("{0}: {1}; in WAL mode SQLite must be able to write beside the file")]
+    Beside(String, rusqlite::Error),
     /// A writer held the file a moment ago: left alone for a pause.
     #[error("{0}: not tried again yet after: database is locked")]
     Paused(String),
@@ -77,7 +80,7 @@ impl Sqlite {
             options,
             statement,
             idle: Mutex::default(),
-            outage: Outage::default(),
+            outage: Outage::new("status file"),
             odd_rows: OddRows::default(),
         }
     }
@@ -90,7 +93,7 @@ impl Sqlite {
             vec![Finding::Problem(match failure {
                 Failure::File(_, error) => error.to_string(),
                 Failure::Database(_, error) => error.to_string(),
-                Failure::Paused(problem) => problem,
+                failure => failure.to_string(),
             })]
         });
         Report { place: self.place(), findings }
@@ -175,9 +178,12 @@ impl Sqlite {
 
     /// The connection that failed is not kept: the next question opens anew.
     fn failed(&self, error: rusqlite::Error) -> Failure {
-        let code = error.sqlite_error_code();
-        if matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) {
-            self.idle().paused_until = Some(Instant::now() + PAUSE);
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                self.idle().paused_until = Some(Instant::now() + PAUSE);
+            }
+            Some(ErrorCode::ReadOnly) => return Failure::Beside(self.place(), error),
+            _ => {}
         }
         Failure::Database(self.place(), error)
     }
@@ -192,14 +198,14 @@ impl Sqlite {
     }
 }
 
-/// At worst a question waits [`BUSY_TIMEOUT`] for a writer.
+/// At worst a question waits two seconds for a writer.
 impl StatusStore for Sqlite {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let rows = self.rows(&row::keys(serial)).map_err(|failure| {
-            self.outage.failed(FILE, &failure.to_string(), Instant::now());
+            self.outage.failed(&failure.to_string(), Instant::now());
             StoreError::Unavailable(Box::new(failure))
         })?;
-        self.outage.answered(FILE, Instant::now());
+        self.outage.answered(Instant::now());
         let reading = row::read(serial, &rows)?;
         self.odd_rows.seen(&reading.oddities, Instant::now());
         Ok(reading.record)
@@ -242,8 +248,6 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
     })
 }
 
-/// What the log calls it.
-const FILE: &str = "status file";
 /// How long questions fail at once after a writer held the file for too long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// More connections than this are closed after use.

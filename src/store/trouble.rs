@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use crate::store::row::Oddity;
 
 /// Whether questions to one thing fail at present.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outage {
+    /// What the log calls it.
+    what: String,
     /// Mirrors `state`, so that a success need not lock.
     lasts: AtomicBool,
     state: Mutex<Option<Lasting>>,
@@ -22,6 +24,7 @@ pub(super) struct OddRows(Mutex<Option<Lasting>>);
 #[derive(Debug)]
 struct Lasting {
     since: Instant,
+    last: Instant,
     told: Instant,
     /// Events since `since`, and the part of them that was not told yet.
     total: u64,
@@ -37,8 +40,13 @@ enum Told {
 }
 
 impl Outage {
-    /// Takes note of a question that `what` did not answer.
-    pub(super) fn failed(&self, what: &str, problem: &str, now: Instant) {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), lasts: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Takes note of a question that was not answered.
+    pub(super) fn failed(&self, problem: &str, now: Instant) {
+        let what = &self.what;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.lasts.store(true, Ordering::Release);
         match Lasting::note(&mut state, now) {
@@ -50,15 +58,18 @@ impl Outage {
         }
     }
 
-    /// Takes note of a question that `what` answered.
-    pub(super) fn answered(&self, what: &str, now: Instant) {
+    /// Takes note of a question that was answered.
+    pub(super) fn answered(&self, now: Instant) {
         if !self.lasts.load(Ordering::Acquire) {
             return;
         }
+        let what = &self.what;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lasts.store(false, Ordering::Release);
-        if let Some(Lasting { since, total, .. }) = state.take() {
-            let seconds = now.saturating_duration_since(since).as_secs();
+        // Where some fail and some do not, it lasts.
+        let calm = |lasting: &mut Lasting| now.saturating_duration_since(lasting.last) >= CALM;
+        if let Some(Lasting { since, last, total, .. }) = state.take_if(calm) {
+            self.lasts.store(false, Ordering::Release);
+            let seconds = last.saturating_duration_since(since).as_secs();
             log::info!("{what} available again: failures={total} seconds={seconds}");
         }
     }
@@ -82,9 +93,10 @@ impl OddRows {
 impl Lasting {
     fn note(state: &mut Option<Self>, now: Instant) -> Told {
         let Some(lasting) = state else {
-            *state = Some(Self { since: now, told: now, total: 1, untold: 0 });
+            *state = Some(Self { since: now, last: now, told: now, total: 1, untold: 0 });
             return Told::First;
         };
+        lasting.last = now;
         lasting.total += 1;
         lasting.untold += 1;
         if now.saturating_duration_since(lasting.told) < INTERVAL {
@@ -97,6 +109,8 @@ impl Lasting {
 
 /// How often trouble that lasts is told of.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How long nothing may have failed before trouble has ended.
+const CALM: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -116,13 +130,21 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_ends_with_the_first_answer_and_begins_anew_later() {
-        let outage = Outage::default();
-        let now = Instant::now();
-        outage.failed("x", "y", now);
-        assert!(outage.state.lock().unwrap().is_some());
-        outage.answered("x", now);
-        assert!(outage.state.lock().unwrap().is_none());
-        assert!(!outage.lasts.load(Ordering::Acquire));
+    fn an_outage_ends_with_an_answer_when_nothing_failed_for_a_while() {
+        let outage = Outage::new("x");
+        let start = Instant::now();
+        let lasts = || {
+            let lasts = outage.state.lock().unwrap().is_some();
+            assert_eq!(lasts, outage.lasts.load(Ordering::Acquire));
+            lasts
+        };
+        outage.failed("y", start);
+        outage.answered(start + CALM / 2);
+        assert!(lasts());
+        outage.failed("y", start + CALM);
+        outage.answered(start + CALM + CALM / 2);
+        assert!(lasts());
+        outage.answered(start + CALM * 2);
+        assert!(!lasts());
     }
 }

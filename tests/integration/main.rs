@@ -5,4 +5,5 @@ mod documents;
 mod install;
 mod logging;
 mod protocol;
+mod stores;
 mod support;

@@ -35,7 +35,10 @@ pub(super) struct Keeper {
     state: Mutex<State>,
     /// A connection came back, or the state of a host has changed.
     freed: Condvar,
+    /// Of all hosts together.
     outage: Outage,
+    /// Of each host, where there are several.
+    host_outages: Vec<Outage>,
 }
 
 struct State {
@@ -62,11 +65,14 @@ impl Keeper {
         let pauses = vec![None; dialler.options.hosts.len()];
         let state =
             State { idle: Vec::new(), open: 0, making: 0, pauses, down: None, looking: false };
+        let host_outage = |host| Outage::new(format!("database host {}", dialler.name(host)));
+        let hosts = Some(dialler.options.hosts.len()).filter(|hosts| *hosts > 1).unwrap_or(0);
         Self {
-            dialler: Arc::new(dialler),
             state: Mutex::new(state),
             freed: Condvar::new(),
-            outage: Outage::default(),
+            outage: Outage::new("status database"),
+            host_outages: (0..hosts).map(host_outage).collect(),
+            dialler: Arc::new(dialler),
         }
     }
 
@@ -74,8 +80,8 @@ impl Keeper {
     pub(super) fn ask(self: &Arc<Self>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
         let answer = self.lease().and_then(|lease| self.ask_over(lease, keys));
         match &answer {
-            Ok(_) => self.outage.answered(DATABASE, Instant::now()),
-            Err(failure) => self.outage.failed(DATABASE, &failure.to_string(), Instant::now()),
+            Ok(_) => self.outage.answered(Instant::now()),
+            Err(failure) => self.outage.failed(&failure.to_string(), Instant::now()),
         }
         answer
     }
@@ -83,7 +89,12 @@ impl Keeper {
     fn ask_over(&self, mut lease: Lease<'_>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
         if let Some(link) = &mut lease.link {
             match link.rows(keys) {
-                Ok(rows) => return Ok(rows),
+                Ok(rows) => {
+                    if let Some(outage) = self.host_outages.get(link.host) {
+                        outage.answered(Instant::now());
+                    }
+                    return Ok(rows);
+                }
                 // Servers close idle connections, and restart: worth a new one.
                 Err(error) => self.lost(&mut lease, &error),
             }
@@ -194,28 +205,29 @@ impl Keeper {
     fn host_answered(&self, host: usize) {
         let mut state = self.lock();
         state.down = None;
-        let failed = state.pauses.get_mut(host).and_then(Option::take).is_some();
+        if let Some(pause) = state.pauses.get_mut(host) {
+            *pause = None;
+        }
         drop(state);
         self.freed.notify_all();
-        if failed && self.dialler.options.hosts.len() > 1 {
-            log::info!("database host answers again: host={}", self.dialler.name(host));
-        }
     }
 
     /// Begins the pause of a host; the problem with the host's name.
     fn host_failed(&self, host: usize, problem: &str) -> String {
-        let name = self.dialler.name(host);
-        let text = format!("{name}: {problem}");
-        let until = Instant::now() + self.dialler.options.retry_pause;
+        let now = Instant::now();
+        let until = now + self.dialler.options.retry_pause;
+        let text = format!("{}: {problem}", self.dialler.name(host));
         let mut state = self.lock();
-        let before = state.pauses.get_mut(host).and_then(|pause| pause.replace(until));
+        if let Some(pause) = state.pauses.get_mut(host) {
+            *pause = Some(until);
+        }
         if state.pauses.iter().all(Option::is_some) {
             state.down = Some(Down { until, problem: text.as_str().into() });
         }
         drop(state);
         self.freed.notify_all();
-        if before.is_none() && self.dialler.options.hosts.len() > 1 {
-            log::warn!("database host failed, asking another: host={name} error={problem:?}");
+        if let Some(outage) = self.host_outages.get(host) {
+            outage.failed(problem, now);
         }
         text
     }
@@ -309,6 +321,3 @@ impl Drop for Lease<'_> {
         drop(closing);
     }
 }
-
-/// What the log calls it.
-const DATABASE: &str = "status database";

@@ -1,6 +1,7 @@
 //! What the tests build their world of: real programs, throwaway keys, temporary
 //! folders. A program that is missing fails the test with the package to install.
 
+pub mod mariadb;
 pub mod site;
 
 use std::net::TcpListener;

@@ -1,0 +1,133 @@
+//! Servers that refuse, are silent, stop and come back.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use ocsp_fcgi::status::CertStatus;
+use ocsp_fcgi::store::mysql::{Host, Mysql};
+
+use crate::stores::{find, status, unavailable, until};
+use crate::support::mariadb::MariaDb;
+
+#[test]
+fn the_second_host_is_asked_when_the_first_refuses() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for first in [tcp(closed), Host::Unix("/nonexistent/socket".into()), name("nowhere.invalid")] {
+        let store = Mysql::new(database.options(&[first.clone(), database.server.tcp()]));
+        for _ in 0..3 {
+            assert_eq!(status(&store, "05"), Some(CertStatus::Good), "{first}");
+        }
+    }
+}
+
+#[test]
+fn a_silent_first_host_delays_many_callers_at_once_and_not_one_after_the_other() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    // Accepts by its queue, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let first = tcp(silent.local_addr().unwrap().port());
+    let mut options = database.options(&[first, database.server.unix()]);
+    options.connections = 5;
+    options.timeout = Duration::from_secs(1);
+    options.retry_pause = Duration::from_secs(60);
+    let store = Mysql::new(options);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert_eq!(status(&store, "05"), Some(CertStatus::Good)));
+        }
+    });
+    let all = start.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_millis(1900)).contains(&all), "{all:?}");
+    let start = Instant::now();
+    (0..20).for_each(|_| assert_eq!(status(&store, "05"), Some(CertStatus::Good)));
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_preferred_host_is_asked_again_once_it_is_back() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("socket");
+    let mut options = database.options(&[Host::Unix(link.clone()), database.server.tcp()]);
+    options.retry_pause = Duration::from_millis(50);
+    let store = Mysql::new(options);
+    let clients = || -> Vec<String> {
+        assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+        let user = &database.name;
+        database
+            .server
+            .rows(&format!("SELECT host FROM information_schema.processlist WHERE user = '{user}'"))
+    };
+    assert!(clients().iter().all(|client| client.starts_with("127.0.0.1:")));
+    let Host::Unix(socket) = database.server.unix() else { panic!() };
+    std::os::unix::fs::symlink(socket, &link).unwrap();
+    until(|| clients() == ["localhost"]);
+}
+
+// rule: ANS-5
+#[test]
+fn while_the_server_is_stopped_questions_fail_at_once_and_it_is_found_again() {
+    let server = MariaDb::start();
+    let database = server.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let mut options = database.options(&[server.tcp()]);
+    options.retry_pause = Duration::from_secs(1);
+    let store = Mysql::new(options);
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+    server.stop();
+    assert!(unavailable(&store, "05").contains("refused"));
+    let start = Instant::now();
+    for _ in 0..500 {
+        assert!(unavailable(&store, "05").starts_with("not tried again yet"));
+    }
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    server.start_again();
+    until(|| find(&store, "05").is_ok());
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+
+    // A restart that nobody asked during is not noticed at all.
+    server.stop();
+    server.start_again();
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+}
+
+// rule: ANS-5
+#[test]
+fn a_server_that_falls_silent_costs_each_caller_a_bounded_time() {
+    let server = MariaDb::start();
+    let database = server.database();
+    for host in [server.unix(), server.tcp()] {
+        let mut options = database.options(&[host]);
+        options.connect_timeout = Duration::from_millis(200);
+        options.timeout = Duration::from_millis(200);
+        options.retry_pause = Duration::from_millis(100);
+        let store = Mysql::new(options);
+        assert_eq!(status(&store, "05"), None);
+        server.freeze();
+        until(|| find(&store, "05").is_err());
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(1) {
+            let before = Instant::now();
+            std::thread::scope(|scope| {
+                (0..8).for_each(|_| drop(scope.spawn(|| unavailable(&store, "05"))));
+            });
+            let took = before.elapsed();
+            assert!(took < Duration::from_millis(1500), "{took:?}");
+        }
+        server.thaw();
+        until(|| find(&store, "05").is_ok());
+    }
+}
+
+fn tcp(port: u16) -> Host {
+    Host::Tcp { host: "127.0.0.1".into(), port }
+}
+
+fn name(host: &str) -> Host {
+    Host::Tcp { host: host.into(), port: 3306 }
+}
