@@ -8,7 +8,6 @@ pub mod ledger;
 pub mod mysql;
 mod row;
 pub mod sqlite;
-mod trouble;
 
 pub use ledger::StatusLedger;
 

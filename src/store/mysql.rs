@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 use crate::store::mysql::dial::Dialler;
 use crate::store::mysql::keeper::Keeper;
 use crate::store::row;
-use crate::store::trouble::OddRows;
 use crate::store::{Report, StatusStore, StoreError};
 
 mod check;
@@ -74,7 +74,7 @@ pub enum Tls {
 /// The table as a [`StatusStore`].
 pub struct Mysql {
     keeper: Arc<Keeper>,
-    odd_rows: OddRows,
+    odd_rows: Trouble,
 }
 
 impl Mysql {
@@ -82,7 +82,7 @@ impl Mysql {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let keeper = Arc::new(Keeper::new(Dialler::new(options)));
-        Self { keeper, odd_rows: OddRows::default() }
+        Self { keeper, odd_rows: Trouble::new(log::Level::Warn) }
     }
 
     /// Tries every host by itself, over a connection of its own.
@@ -100,7 +100,7 @@ impl StatusStore for Mysql {
         let rows = self.keeper.ask(&row::keys(serial));
         let rows = rows.map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
         let reading = row::read(serial, &rows)?;
-        self.odd_rows.seen(&reading.oddities, Instant::now());
+        row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
     }
 }

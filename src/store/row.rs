@@ -5,7 +5,9 @@
 //! says Revoked or one that says neither.
 
 use std::fmt;
+use std::time::Instant;
 
+use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
 use crate::store::StoreError;
@@ -46,6 +48,15 @@ pub(super) struct Reading {
 pub(super) struct Oddity {
     pub key: String,
     pub problem: String,
+}
+
+/// Logs the first of some oddities, at most once a minute.
+pub(super) fn report(oddities: &[Oddity], trouble: &Trouble, now: Instant) {
+    if let Some(Oddity { key, problem }) = oddities.first() {
+        let (key, problem) = (quoted(key), quoted(problem));
+        trouble
+            .begin(now, format_args!("odd row in the status table: key={key} problem={problem}"));
+    }
 }
 
 /// Reads the rows found for `serial`; none of them: it was never issued.

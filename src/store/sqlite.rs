@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
+use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 use crate::store::row::{self, Columns, Moment};
-use crate::store::trouble::{OddRows, Outage};
 use crate::store::{Finding, MOST_ROWS_COUNTED, Report, StatusStore, StoreError};
 
 /// An SQLite file.
@@ -33,8 +33,7 @@ pub struct Sqlite {
     options: Options,
     statement: String,
     idle: Mutex<Idle>,
-    outage: Outage,
-    odd_rows: OddRows,
+    odd_rows: Trouble,
 }
 
 /// Why a question has no answer.
@@ -80,8 +79,7 @@ impl Sqlite {
             options,
             statement,
             idle: Mutex::default(),
-            outage: Outage::new("status file"),
-            odd_rows: OddRows::default(),
+            odd_rows: Trouble::new(log::Level::Warn),
         }
     }
 
@@ -201,13 +199,11 @@ impl Sqlite {
 /// At worst a question waits two seconds for a writer.
 impl StatusStore for Sqlite {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
-        let rows = self.rows(&row::keys(serial)).map_err(|failure| {
-            self.outage.failed(&failure.to_string(), Instant::now());
-            StoreError::Unavailable(Box::new(failure))
-        })?;
-        self.outage.answered(Instant::now());
+        let rows = self
+            .rows(&row::keys(serial))
+            .map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
         let reading = row::read(serial, &rows)?;
-        self.odd_rows.seen(&reading.oddities, Instant::now());
+        row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
     }
 }

@@ -1,6 +1,5 @@
 //! install.sh into a folder of its own: modes, a second run, what it keeps,
 //! and the systemd units it leaves.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

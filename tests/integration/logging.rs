@@ -1,6 +1,5 @@
 //! The log against a Unix datagram socket that stands for syslogd: restarted,
 //! stalled, missing; and against a standard error that is gone.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixDatagram;

@@ -1,5 +1,8 @@
 //! The tests of the whole, in one binary so that OpenSSL is linked once.
 
+// clippy.toml's exceptions for tests do not reach the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
+
 mod config_errors;
 mod documents;
 mod install;

@@ -1,5 +1,4 @@
 //! The contract of the status stores, against MariaDB and SQLite for real.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};

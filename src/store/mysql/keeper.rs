@@ -11,9 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use crate::logging::{Trouble, quoted};
 use crate::store::mysql::dial::{Dialler, Link, timed_out, words};
 use crate::store::row::Columns;
-use crate::store::trouble::Outage;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +35,8 @@ pub(super) struct Keeper {
     state: Mutex<State>,
     /// A connection came back, or the state of a host has changed.
     freed: Condvar,
-    /// Of all hosts together.
-    outage: Outage,
     /// Of each host, where there are several.
-    host_outages: Vec<Outage>,
+    host_troubles: Vec<Trouble>,
 }
 
 struct State {
@@ -65,33 +63,28 @@ impl Keeper {
         let pauses = vec![None; dialler.options.hosts.len()];
         let state =
             State { idle: Vec::new(), open: 0, making: 0, pauses, down: None, looking: false };
-        let host_outage = |host| Outage::new(format!("database host {}", dialler.name(host)));
         let hosts = Some(dialler.options.hosts.len()).filter(|hosts| *hosts > 1).unwrap_or(0);
         Self {
             state: Mutex::new(state),
             freed: Condvar::new(),
-            outage: Outage::new("status database"),
-            host_outages: (0..hosts).map(host_outage).collect(),
+            host_troubles: (0..hosts).map(|_| Trouble::new(log::Level::Warn)).collect(),
             dialler: Arc::new(dialler),
         }
     }
 
     /// The rows under any of the keys.
     pub(super) fn ask(self: &Arc<Self>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
-        let answer = self.lease().and_then(|lease| self.ask_over(lease, keys));
-        match &answer {
-            Ok(_) => self.outage.answered(Instant::now()),
-            Err(failure) => self.outage.failed(&failure.to_string(), Instant::now()),
-        }
-        answer
+        self.lease().and_then(|lease| self.ask_over(lease, keys))
     }
 
     fn ask_over(&self, mut lease: Lease<'_>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
         if let Some(link) = &mut lease.link {
             match link.rows(keys) {
                 Ok(rows) => {
-                    if let Some(outage) = self.host_outages.get(link.host) {
-                        outage.answered(Instant::now());
+                    if let Some(trouble) = self.host_troubles.get(link.host) {
+                        let name = quoted(self.dialler.name(link.host));
+                        let now = Instant::now();
+                        trouble.end(now, format_args!("database host answers again: host={name}"));
                     }
                     return Ok(rows);
                 }
@@ -170,7 +163,11 @@ impl Keeper {
     fn lost(&self, lease: &mut Lease<'_>, error: &mysql::Error) {
         let Some(host) = lease.empty() else { return };
         let name = self.dialler.name(host);
-        log::debug!("database connection lost, connecting again: host={name} error={error:?}");
+        log::debug!(
+            "database connection lost, connecting again: host={} error={}",
+            quoted(name),
+            quoted(error)
+        );
         let closing = self.lock().remove_idle(|link| link.host == host);
         drop(closing);
         if timed_out(error) {
@@ -226,8 +223,9 @@ impl Keeper {
         }
         drop(state);
         self.freed.notify_all();
-        if let Some(outage) = self.host_outages.get(host) {
-            outage.failed(problem, now);
+        if let Some(trouble) = self.host_troubles.get(host) {
+            let (name, error) = (quoted(self.dialler.name(host)), quoted(problem));
+            trouble.begin(now, format_args!("database host fails: host={name} error={error}"));
         }
         text
     }

@@ -3,7 +3,6 @@
 //! A `sh` starts the server and waits on its standard input: whatever way the
 //! test process ends, the pipe closes, and the shell ends the server and
 //! removes its folder.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
