@@ -54,7 +54,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     let mut warnings = Vec::new();
     let mut issuers = Vec::new();
     for (id, issuer) in (0..).zip(&config.issuers) {
-        let mut identity = identity(issuer, config.permissions, SystemClock.now())?;
+        let mut identity = identity(config, issuer, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
         let folder = config.cache.folder.as_deref();
         let signer_der = identity.signer.certificate().der();
@@ -83,13 +83,9 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
 /// # Errors
 ///
 /// As for [`responder`].
-pub fn identity(
-    issuer: &config::Issuer,
-    permissions: Permissions,
-    now: Timestamp,
-) -> Result<Identity> {
+pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Result<Identity> {
     let mut warnings = Vec::new();
-    let others = match permissions {
+    let others = match config.permissions {
         Permissions::Refuse => ReadableByOthers::Refuse,
         Permissions::Warn => ReadableByOthers::Accept,
     };
@@ -101,7 +97,7 @@ pub fn identity(
         let path = issuer.key.display();
         warnings.push(format!("key {path}: others can read it (mode {mode:04o})"));
     }
-    let signer = Signer::new(key, signer_certificate).with_context(|| {
+    let signer = Signer::new(key, signer_certificate, config.rsa_padding).with_context(|| {
         format!("key {} with certificate {}", issuer.key.display(), signer_path.display())
     })?;
     signer

@@ -22,7 +22,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     }
     check_listeners(&config.listen, &mut tally);
     for issuer in &config.issuers {
-        match app::identity(issuer, config.permissions, SystemClock.now()) {
+        match app::identity(&config, issuer, SystemClock.now()) {
             Ok(identity) => {
                 let signer = identity.signer.certificate();
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));

@@ -64,14 +64,25 @@ fn check(
     let database = database::read(&file, readers, permissions);
     let cache = answers::cache(&file);
     let policy = answers::policy(&file);
+    let rsa_padding = file.section("answers").choice("rsa_padding").or_default();
     let limits = answers::limits(&file);
     let log = log(&file);
     let (warnings, errors) = file.report.finish(path, text);
     match (errors, issuers, database) {
         (None, Some(issuers), Some(database)) => {
             let path = path.to_owned();
-            let config =
-                Config { path, listen, issuers, database, cache, policy, limits, log, permissions };
+            let config = Config {
+                path,
+                listen,
+                issuers,
+                database,
+                cache,
+                policy,
+                rsa_padding,
+                limits,
+                log,
+                permissions,
+            };
             Ok((config, warnings))
         }
         (Some(errors), ..) => Err(errors),

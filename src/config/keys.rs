@@ -46,6 +46,7 @@ pub const KEYS: [(&str, &[&str]); 8] = [
             "non_issued",
             "nonce",
             "responder_id",
+            "rsa_padding",
             "max_age",
         ],
     ),

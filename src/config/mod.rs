@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::logging;
 use crate::responder::policy::Policy;
+use crate::signer::RsaPadding;
 use crate::store::{mysql, sqlite};
 
 mod answers;
@@ -42,6 +43,8 @@ pub struct Config {
     pub cache: Cache,
     /// How answers are made.
     pub policy: Policy,
+    /// How RSA keys pad.
+    pub rsa_padding: RsaPadding,
     /// What one peer, and all of them together, may use.
     pub limits: Limits,
     /// Where log lines go.

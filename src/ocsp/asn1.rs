@@ -105,6 +105,15 @@ pub struct Extension<'a> {
     pub extn_value: &'a [u8],
 }
 
+/// PreferredSignatureAlgorithm (section 4.4.7.1).
+#[derive(Asn1Read)]
+pub struct PreferredSignatureAlgorithm<'a> {
+    /// AlgorithmIdentifier, kept as it came.
+    pub sig_identifier: Tlv<'a>,
+    /// SMIMECapability; not used, as each key here has one kind.
+    pub cert_identifier: Option<Tlv<'a>>,
+}
+
 // 4.2.1 Response Syntax
 
 /// OCSPResponse.

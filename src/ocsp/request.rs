@@ -4,17 +4,18 @@
 //! signing is optional (section 4.1.2), so whether to demand it is not for the
 //! codec. The input is untrusted.
 
+use crate::ocsp::algorithm::SignatureAlgorithm;
 use crate::ocsp::asn1 as syntax;
 use crate::ocsp::cert_id::CertId;
 use crate::ocsp::nonce::Nonce;
 use crate::serial::SerialError;
 
 /// A request: at least one question, borrowed from its DER.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request<'a> {
     first: CertId<'a>,
     rest: Vec<CertId<'a>>,
-    nonce: Option<Nonce<'a>>,
+    extensions: Extensions<'a>,
 }
 
 /// Why octets are no request that we can answer; all are `malformedRequest`.
@@ -41,6 +42,9 @@ pub enum RequestError {
     /// More questions than the limit.
     #[error("asks about more certificates than the limit")]
     TooMany,
+    /// The preferred signature algorithms are no list of them (section 4.4.7.1).
+    #[error("the preferred signature algorithms are no list of AlgorithmIdentifiers")]
+    PreferredAlgorithms,
 }
 
 impl<'a> Request<'a> {
@@ -59,12 +63,12 @@ impl<'a> Request<'a> {
         if tbs_request.request_list.len() > limit {
             return Err(RequestError::TooMany);
         }
-        let nonce = extensions(tbs_request.request_extensions, Level::Request)?;
+        let extensions = extensions(tbs_request.request_extensions, Level::Request)?;
         let mut questions = tbs_request.request_list;
         let first = question(questions.next().ok_or(RequestError::NotDer)?)?;
         // One question is the rule, and an empty Vec allocates nothing.
         let rest = questions.map(question).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { first, rest, nonce })
+        Ok(Self { first, rest, extensions })
     }
 
     /// The first question.
@@ -87,7 +91,14 @@ impl<'a> Request<'a> {
     /// The nonce.
     #[must_use]
     pub fn nonce(&self) -> Option<Nonce<'a>> {
-        self.nonce
+        self.extensions.nonce
+    }
+
+    /// The algorithms of preferred-signature-algorithms that we have, in order.
+    pub fn preferred_algorithms(&self) -> impl Iterator<Item = SignatureAlgorithm> + use<'a> {
+        self.extensions.preferred.clone().into_iter().flatten().filter_map(|preferred| {
+            SignatureAlgorithm::from_identifier_der(preferred.sig_identifier.full_data())
+        })
     }
 }
 
@@ -98,19 +109,27 @@ enum Level {
     Question,
 }
 
-type Extensions<'a> = Option<asn1::SequenceOf<'a, syntax::Extension<'a>, 1>>;
+/// What the extensions of a request ask for.
+#[derive(Clone, Default)]
+struct Extensions<'a> {
+    nonce: Option<Nonce<'a>>,
+    preferred: Option<asn1::SequenceOf<'a, syntax::PreferredSignatureAlgorithm<'a>>>,
+}
 
 fn question(request: syntax::Request<'_>) -> Result<CertId<'_>, RequestError> {
     extensions(request.single_request_extensions, Level::Question)?;
     CertId::from_der(request.req_cert.full_data())
 }
 
-fn extensions(list: Extensions<'_>, level: Level) -> Result<Option<Nonce<'_>>, RequestError> {
-    let Some(list) = list else { return Ok(None) };
+fn extensions<'a>(
+    list: Option<asn1::SequenceOf<'a, syntax::Extension<'a>, 1>>,
+    level: Level,
+) -> Result<Extensions<'a>, RequestError> {
+    let mut found = Extensions::default();
+    let Some(list) = list else { return Ok(found) };
     if list.len() > MAX_EXTENSIONS {
         return Err(RequestError::NotDer);
     }
-    let mut nonce = None;
     let mut later = list.clone();
     for extension in list {
         later.next();
@@ -119,17 +138,20 @@ fn extensions(list: Extensions<'_>, level: Level) -> Result<Option<Nonce<'_>>, R
         }
         match (level, extension.extn_id) {
             (Level::Request, syntax::ID_PKIX_OCSP_NONCE) => {
-                nonce = Some(Nonce::from_extension(extension.extn_value)?);
+                found.nonce = Some(Nonce::from_extension(extension.extn_value)?);
             }
             // id-pkix-ocsp-basic is all there is, and is sent whatever the list
             // holds (section 4.4.3).
             (Level::Request, syntax::ID_PKIX_OCSP_RESPONSE) => {}
-            (Level::Request, syntax::ID_PKIX_OCSP_PREF_SIG_ALGS) => {}
+            (Level::Request, syntax::ID_PKIX_OCSP_PREF_SIG_ALGS) => {
+                let preferred = asn1::parse_single(extension.extn_value);
+                found.preferred = Some(preferred.map_err(|_| RequestError::PreferredAlgorithms)?);
+            }
             _ if extension.critical => return Err(RequestError::CriticalExtension),
             _ => {}
         }
     }
-    Ok(nonce)
+    Ok(found)
 }
 
 /// The search for duplicates is quadratic, so an attacker must not choose the number.

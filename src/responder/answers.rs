@@ -1,0 +1,221 @@
+//! Answers made and signed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cache::Entry;
+use crate::http::caching::Representation;
+use crate::logging::{chain, quoted};
+use crate::ocsp::response::{self, ExtendedRevoke};
+use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SignatureAlgorithm, SingleAnswer};
+use crate::responder::decision::{Decision, decide, validity};
+use crate::responder::issuers::Issuer;
+use crate::responder::{PATIENCE, Reply, Responder};
+use crate::signer::SignError;
+use crate::status::CertStatus;
+use crate::time::{Timestamp, Validity};
+
+impl Responder {
+    /// Several questions, a nonce, or another algorithm: signed for this one request.
+    pub(super) fn made(
+        &self,
+        issuer: &Issuer,
+        request: &Request<'_>,
+        (nonce, algorithm): (Option<Nonce<'_>>, SignatureAlgorithm),
+        now: Timestamp,
+    ) -> Reply {
+        let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        let mut answers = Vec::new();
+        let mut extended_revoke = ExtendedRevoke::Absent;
+        let mut all_issued = true;
+        for cert_id in request.cert_ids() {
+            // One signer answers for the whole request (RFC 6960 section 4.2.2.3).
+            if !issuer.is_named_by(cert_id) {
+                return Reply::Error(ErrorStatus::Unauthorized);
+            }
+            match self.single_answer(issuer, cert_id, now) {
+                Ok((answer, Decision::NonIssued(_, stated))) => {
+                    all_issued = false;
+                    if stated == ExtendedRevoke::Stated {
+                        extended_revoke = stated;
+                    }
+                    answers.push(answer);
+                }
+                Ok((answer, _)) => answers.push(answer),
+                Err(status) => return Reply::Error(status),
+            }
+        }
+        let validity = shortest(answers.iter().map(|answer| answer.validity));
+        let responder_id = issuer.responder_id();
+        let answer =
+            Answer { responder_id, produced_at: now, responses: answers, nonce, extended_revoke };
+        let signed = self.sign(issuer, &answer, algorithm);
+        match (signed, validity) {
+            (Err(status), _) => Reply::Error(status),
+            (Ok(der), _) if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
+            (Ok(der), Some(validity)) if all_issued => {
+                let representation = Representation::new(Arc::from(der), &validity);
+                Reply::Authoritative(Arc::new(representation), validity)
+            }
+            (Ok(der), _) => Reply::NotStored(Arc::from(der)),
+        }
+    }
+
+    /// Signs what the row says, and keeps it.
+    pub(super) fn sign_and_keep(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        status: CertStatus,
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, ErrorStatus> {
+        let validity = self.validity(issuer, self.policy.validity, now)?;
+        let single = SingleAnswer { cert_id: cert_id.der(), status, validity };
+        let answer = plain(issuer, single, now);
+        let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
+        let entry = Arc::new(Entry::new(&der, status, validity, now));
+        issuer.cache().put(cert_id, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// Signs what the policy says about a serial without a row; not kept, so that
+    /// nobody can fill the cache by asking.
+    pub(super) fn non_issued(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        status: CertStatus,
+        extended_revoke: ExtendedRevoke,
+        now: Timestamp,
+    ) -> Reply {
+        let made = || {
+            let span = self.policy.non_issued_validity;
+            let validity = self.validity(issuer, span, now)?;
+            let single = SingleAnswer { cert_id: cert_id.der(), status, validity };
+            let answer = Answer { extended_revoke, ..plain(issuer, single, now) };
+            self.sign(issuer, &answer, issuer.signer().algorithm())
+        };
+        made().map_or_else(Reply::Error, |der| Reply::NotStored(Arc::from(der)))
+    }
+
+    fn single_answer<'a>(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'a>,
+        now: Timestamp,
+    ) -> Result<(SingleAnswer<'a>, Decision), ErrorStatus> {
+        let cert_id_der = cert_id.der();
+        let record = match self.find(issuer, cert_id) {
+            Ok(record) => record,
+            Err(refusal @ ErrorStatus::TryLater) => {
+                // What was known when the store was last seen holds until its nextUpdate.
+                let cached = issuer.cache().get(cert_id, now);
+                let reply = self.without_store(issuer, cert_id, now, cached);
+                let Reply::Kept(entry) = reply else { return Err(refusal) };
+                let (status, validity) = (entry.status(), entry.validity());
+                let answer = SingleAnswer { cert_id: cert_id_der, status, validity };
+                return Ok((answer, Decision::Issued(status)));
+            }
+            Err(refusal) => {
+                issuer.cache().remove(cert_id);
+                return Err(refusal);
+            }
+        };
+        let decision = decide(record.as_ref(), &self.policy);
+        if decision != Decision::Issued(CertStatus::Good) {
+            self.forget_other(issuer, cert_id, decision, now);
+        }
+        let (status, span) = match decision {
+            Decision::Issued(status) => (status, self.policy.validity),
+            Decision::NonIssued(status, _) => (status, self.policy.non_issued_validity),
+            Decision::Unauthorized => return Err(ErrorStatus::Unauthorized),
+        };
+        let validity = self.validity(issuer, span, now)?;
+        Ok((SingleAnswer { cert_id: cert_id_der, status, validity }, decision))
+    }
+
+    /// Drops a kept answer that says something else: nobody is to get it any more,
+    /// even if the store goes out of reach now.
+    fn forget_other(
+        &self,
+        issuer: &Issuer,
+        cert_id: &CertId<'_>,
+        decision: Decision,
+        now: Timestamp,
+    ) {
+        let cached = issuer.cache().get(cert_id, now).or_else(|| self.load(issuer, cert_id, now));
+        if cached.is_some_and(|entry| Decision::Issued(entry.status()) != decision) {
+            issuer.cache().remove(cert_id);
+        }
+    }
+
+    fn validity(
+        &self,
+        issuer: &Issuer,
+        span: Duration,
+        now: Timestamp,
+    ) -> Result<Validity, ErrorStatus> {
+        validity(now, span, self.policy.back_date, issuer.ends()).ok_or_else(|| {
+            self.failures.begin(
+                Instant::now(),
+                format_args!(
+                    "a certificate has ended, answering internalError: issuer={} ended={}",
+                    issuer.id().0,
+                    issuer.ends()
+                ),
+            );
+            ErrorStatus::InternalError
+        })
+    }
+
+    fn sign(
+        &self,
+        issuer: &Issuer,
+        answer: &Answer<'_>,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<Vec<u8>, ErrorStatus> {
+        let to_be_signed = answer.to_be_signed().map_err(|_| ErrorStatus::InternalError)?;
+        let signer = issuer.signer();
+        let signature = {
+            let Ok(_pass) = self.signing.enter(PATIENCE) else {
+                self.report_overload();
+                return Err(ErrorStatus::TryLater);
+            };
+            signer.sign(&to_be_signed, algorithm)
+        };
+        let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
+        let certificate = issuer.certificate_to_send();
+        response::assemble(&to_be_signed, algorithm, &signature, certificate)
+            .map_err(|_| ErrorStatus::InternalError)
+    }
+
+    fn not_signed(&self, issuer: &Issuer, error: &SignError) -> ErrorStatus {
+        self.failures.begin(
+            Instant::now(),
+            format_args!(
+                "key does not sign, answering internalError: issuer={} error={}",
+                issuer.id().0,
+                quoted(chain(error))
+            ),
+        );
+        ErrorStatus::InternalError
+    }
+}
+
+/// An answer about one certificate, without a nonce.
+fn plain<'a>(issuer: &'a Issuer, single: SingleAnswer<'a>, now: Timestamp) -> Answer<'a> {
+    Answer {
+        responder_id: issuer.responder_id(),
+        produced_at: now,
+        responses: vec![single],
+        nonce: None,
+        extended_revoke: ExtendedRevoke::Absent,
+    }
+}
+
+fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
+    validities.reduce(|one, other| Validity {
+        this_update: one.this_update.max(other.this_update),
+        next_update: one.next_update.min(other.next_update),
+    })
+}
