@@ -7,11 +7,12 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::cache::{self, Memory, ResponseCache};
 use crate::config::{self, Config, Database, Permissions};
+use crate::logging::quoted;
 use crate::responder::gate::Gate;
-use crate::responder::issuers::{Issuer, Issuers};
+use crate::responder::issuers::{Issuer, Issuers, TakeOver};
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
-use crate::signer::certificate::{Certificate, NoCheck};
+use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
 use crate::signer::key::{self, ReadableByOthers};
 use crate::status::IssuerId;
 use crate::store::StatusStore;
@@ -24,12 +25,12 @@ pub struct Shared {
     signing: Arc<Gate>,
 }
 
-/// A CA and what signs for it, as read from their files.
+/// A CA and who signs for it, as read from their files.
 pub struct Identity {
     /// The CA's certificate.
     pub certificate: Certificate,
-    /// What signs.
-    pub signer: Signer,
+    /// Who signs, in order, and when each takes over.
+    pub signers: Vec<(Signer, TakeOver)>,
     /// What is not as it should be, but no reason to refuse.
     pub warnings: Vec<String>,
 }
@@ -53,20 +54,17 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     let memory = Arc::new(Memory::new(config.cache.memory));
     let mut warnings = Vec::new();
     let mut issuers = Vec::new();
-    for (id, issuer) in (0..).zip(&config.issuers) {
-        let mut identity = identity(config, issuer, SystemClock.now())?;
+    for (id, settings) in (0..).zip(&config.issuers) {
+        let mut identity = identity(config, settings, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
-        let folder = config.cache.folder.as_deref();
-        let signer_der = identity.signer.certificate().der();
-        let cache = ResponseCache::new(Arc::clone(&memory), folder, signer_der);
-        let responder_id = config.policy.responder_id;
-        issuers.push(Issuer::new(
-            IssuerId(id),
-            identity.certificate,
-            identity.signer,
-            responder_id,
-            (store(&config.database, issuer.table.as_deref()), cache),
-        ));
+        let store = store(&config.database, settings.table.as_deref());
+        let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
+        for (signer, take_over) in identity.signers {
+            let folder = config.cache.folder.as_deref();
+            let cache = ResponseCache::new(Arc::clone(&memory), folder, signer.certificate().der());
+            issuer.add(signer, cache, take_over);
+        }
+        issuers.push(issuer);
     }
     let workers = config.limits.workers;
     let capacity = Capacity {
@@ -78,56 +76,114 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     Ok((responder, warnings))
 }
 
-/// Reads and checks a CA's certificate and what signs for it.
+/// Reads and checks a CA's certificate and who signs for it.
 ///
 /// # Errors
 ///
 /// As for [`responder`].
 pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Result<Identity> {
     let mut warnings = Vec::new();
+    let certificate = Certificate::load(&issuer.certificate)?;
+    let mut signers = Vec::new();
+    let own = config::Signer {
+        key: issuer.key.clone(),
+        certificate: issuer.signer_certificate.clone(),
+        from: None,
+    };
+    for (settings, order) in [(Some(&own), Order::Present), (issuer.next.as_ref(), Order::Next)] {
+        let Some(settings) = settings else { continue };
+        let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
+        let signer = signer(config, settings, path, &mut warnings)?;
+        let allowed = signer.certificate().may_sign_for(&certificate, now);
+        match (allowed, order, &issuer.next) {
+            (Ok(()), ..) => {}
+            (Err(NotAllowed::Ended(on)), Order::Present, Some(_)) => {
+                warnings.push(format!(
+                    "certificate {}: ended on {on}, its successor signs",
+                    path.display()
+                ));
+                continue;
+            }
+            (Err(NotAllowed::NotYet(_)), Order::Next, _)
+                if settings.from.is_none_or(|from| from >= signer.certificate().not_before()) => {}
+            (Err(reason), ..) => {
+                return Err(reason).with_context(|| not_allowed(path, &issuer.certificate));
+            }
+        }
+        warn_of_missing_no_check(&signer, &certificate, path, &mut warnings);
+        signers.push((signer, settings.from.map_or(TakeOver::BeforeTheEnd, TakeOver::At)));
+    }
+    if let Some((last, _)) = signers.last() {
+        warnings.extend(ending(last.certificate(), &certificate, now));
+    }
+    Ok(Identity { certificate, signers, warnings })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Present,
+    Next,
+}
+
+fn signer(
+    config: &Config,
+    settings: &config::Signer,
+    certificate: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Signer> {
     let others = match config.permissions {
         Permissions::Refuse => ReadableByOthers::Refuse,
         Permissions::Warn => ReadableByOthers::Accept,
     };
-    let certificate = Certificate::load(&issuer.certificate)?;
-    let signer_path = issuer.signer_certificate.as_ref().unwrap_or(&issuer.certificate);
-    let signer_certificate = Certificate::load(signer_path)?;
-    let key = key::load(&issuer.key, others)?;
-    if let Some(mode) = key::mode_readable_by_others(&issuer.key)? {
-        let path = issuer.key.display();
+    let key = key::load(&settings.key, others)?;
+    if let Some(mode) = key::mode_readable_by_others(&settings.key)? {
+        let path = settings.key.display();
         warnings.push(format!("key {path}: others can read it (mode {mode:04o})"));
     }
-    let signer = Signer::new(key, signer_certificate, config.rsa_padding).with_context(|| {
-        format!("key {} with certificate {}", issuer.key.display(), signer_path.display())
-    })?;
-    signer
-        .certificate()
-        .may_sign_for(&certificate, now)
-        .with_context(|| not_allowed(signer_path, &issuer.certificate))?;
-    let is_delegated = signer.certificate().der() != certificate.der();
+    Signer::new(key, Certificate::load(certificate)?, config.rsa_padding).with_context(|| {
+        format!("key {} with certificate {}", settings.key.display(), certificate.display())
+    })
+}
+
+fn warn_of_missing_no_check(
+    signer: &Signer,
+    issuer: &Certificate,
+    path: &Path,
+    warnings: &mut Vec<String>,
+) {
+    let is_delegated = signer.certificate().der() != issuer.der();
     if is_delegated && signer.certificate().no_check() == NoCheck::Absent {
         warnings.push(format!(
             "certificate {}: without the extension id-pkix-ocsp-nocheck some clients ask for the \
              signer's own status",
-            signer_path.display()
+            path.display()
         ));
     }
-    for (path, ending) in [(signer_path, signer.certificate()), (&issuer.certificate, &certificate)]
-    {
-        let left = ending.not_after().saturating_since(now);
-        if left < WARN_BEFORE_END {
-            let days = left.as_secs() / 86_400;
-            warnings.push(format!(
-                "certificate {}: ends in {days} days, on {}, and no answer reaches further",
-                path.display(),
-                ending.not_after()
-            ));
-        }
-        if !is_delegated {
-            break;
-        }
-    }
-    Ok(Identity { certificate, signer, warnings })
+}
+
+/// What an operator should know of certificates that end within 30 days of `now`.
+#[must_use]
+pub fn endings(responder: &Responder, now: Timestamp) -> Vec<String> {
+    let last = |issuer: &Issuer| {
+        // A predecessor may end: it has a successor.
+        let last = issuer.signatories().last()?;
+        ending(last.signer().certificate(), issuer.certificate(), now)
+    };
+    responder.issuers().iter().filter_map(last).collect()
+}
+
+fn ending(signer: &Certificate, issuer: &Certificate, now: Timestamp) -> Option<String> {
+    let ends = signer.not_after().min(issuer.not_after());
+    let left = ends.saturating_since(now);
+    (left < WARN_BEFORE_END).then(|| {
+        format!(
+            "no answer reaches further than {ends}, when a certificate ends: days={} signer={} \
+             issuer={}",
+            left.as_secs() / 86_400,
+            quoted(signer.subject()),
+            quoted(issuer.subject()),
+        )
+    })
 }
 
 fn store(database: &Database, table: Option<&str>) -> Arc<dyn StatusStore> {
@@ -157,8 +213,12 @@ pub fn with_table(database: &Database, table: Option<&str>) -> Database {
 /// A folder that cannot be listed.
 pub fn sweep(config: &Config, responder: &Responder) -> Result<usize> {
     let Some(folder) = &config.cache.folder else { return Ok(0) };
-    let signers: Vec<&[u8]> =
-        responder.issuers().iter().map(|issuer| issuer.signer().certificate().der()).collect();
+    let signers: Vec<&[u8]> = responder
+        .issuers()
+        .iter()
+        .flat_map(Issuer::signatories)
+        .map(|signatory| signatory.signer().certificate().der())
+        .collect();
     cache::disk::sweep(folder, &signers, config.policy.validity, SystemClock.now())
         .map_err(|error| anyhow!(error).context(format!("cache folder {}", folder.display())))
 }

@@ -8,6 +8,8 @@ use anyhow::Result;
 
 use crate::app;
 use crate::config::{Config, Database, Issuer, Listen};
+use crate::responder::issuers::TakeOver;
+use crate::signer::Signer;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
@@ -24,14 +26,10 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     for issuer in &config.issuers {
         match app::identity(&config, issuer, SystemClock.now()) {
             Ok(identity) => {
-                let signer = identity.signer.certificate();
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
-                tally.fine(&format!(
-                    "signer {}: {}, valid until {}",
-                    signer.subject(),
-                    identity.signer.algorithm(),
-                    signer.not_after()
-                ));
+                for (signer, take_over) in &identity.signers {
+                    tally.fine(&describe(signer, *take_over));
+                }
                 for warning in identity.warnings {
                     tally.warning(&warning);
                 }
@@ -57,6 +55,20 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         }
     }
     Ok(tally.verdict())
+}
+
+fn describe(signer: &Signer, take_over: TakeOver) -> String {
+    let certificate = signer.certificate();
+    let from = match take_over {
+        TakeOver::BeforeTheEnd => String::new(),
+        TakeOver::At(instant) => format!("from {instant} on, "),
+    };
+    format!(
+        "signer {}: {}, {from}valid until {}",
+        certificate.subject(),
+        signer.algorithm(),
+        certificate.not_after()
+    )
 }
 
 fn check_listeners(listen: &Listen, tally: &mut Tally) {

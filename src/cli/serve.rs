@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use arc_swap::ArcSwap;
 use fastcgi::listener::{Access, Family, Listener, listening_family};
 use fastcgi::server::{Handle, Server, Settings, Stopped};
 use listenfd::ListenFd;
@@ -25,7 +26,7 @@ use crate::config::{Config, UnixSocket};
 use crate::http::Exchange;
 use crate::logging::{Launcher, quoted};
 use crate::service::Service;
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock};
 use crate::transport::front::Front;
 
 #[derive(clap::Args, Default)]
@@ -33,6 +34,13 @@ pub struct Arguments {
     /// Stop when standard input ends, too: with whoever holds its other end
     #[arg(long)]
     until_eof: bool,
+}
+
+/// What a reload changes, and what it needs.
+struct Current {
+    config: ArcSwap<Config>,
+    shared: Shared,
+    service: Arc<Service>,
 }
 
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
@@ -56,8 +64,9 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
         log::info!("listening: on={}", quoted(describe(&listener)));
         server.listen(listener)?;
     }
-    watch_signals(server.handle(), config.clone(), shared, Arc::clone(&service))?;
-    sweep_daily(config, service)?;
+    let current = Arc::new(Current { config: ArcSwap::from_pointee(config), shared, service });
+    watch_signals(server.handle(), Arc::clone(&current))?;
+    look_after_daily(current)?;
     log::info!("started: version={} pid={}", env!("CARGO_PKG_VERSION"), process::id());
     notify(NotifyState::Ready);
     let stopped = server.run()?;
@@ -199,18 +208,13 @@ fn fastcgi_limits(config: &Config) -> fastcgi::connection::Limits {
 }
 
 /// SIGTERM and SIGINT stop, SIGHUP reloads.
-fn watch_signals(
-    handle: Handle,
-    config: Config,
-    shared: Shared,
-    service: Arc<Service>,
-) -> Result<()> {
+fn watch_signals(handle: Handle, current: Arc<Current>) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
             if signal == SIGHUP {
                 notify(NotifyState::Reloading);
-                reload(&config, &shared, &service);
+                reload(&current);
                 notify(NotifyState::Ready);
             } else {
                 notify(NotifyState::Stopping);
@@ -241,19 +245,23 @@ fn raise_descriptor_limit(config: &Config) {
 }
 
 /// Reads everything anew and swaps it whole, or keeps the old and says why.
-fn reload(config: &Config, shared: &Shared, service: &Service) {
+fn reload(current: &Current) {
     let fresh = || -> Result<_> {
-        let (config, warnings) = Config::load(&config.path)?;
+        let (mut config, warnings) = Config::load(&current.config.load().path)?;
         for warning in warnings {
             log::warn!("configuration: {warning}");
         }
-        app::responder(&config, shared)
+        // These stay with the process, and the rest must agree with them.
+        config.limits = current.config.load().limits.clone();
+        let (responder, warnings) = app::responder(&config, &current.shared)?;
+        Ok((config, responder, warnings))
     };
     match fresh() {
-        Ok((responder, warnings)) => {
+        Ok((config, responder, warnings)) => {
             report(&warnings);
-            service.replace(responder);
+            current.service.replace(responder);
             log::info!("reloaded: configuration={}", quoted(config.path.display()));
+            current.config.store(Arc::new(config));
         }
         Err(error) => {
             log::error!("not reloaded, going on as before: error={}", quoted(format!("{error:#}")));
@@ -267,21 +275,21 @@ fn report(warnings: &[String]) {
     }
 }
 
-/// Ends with the process.
-fn sweep_daily(config: Config, service: Arc<Service>) -> Result<()> {
-    if config.cache.folder.is_none() {
-        return Ok(());
-    }
-    thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+/// Once a day: sweeps the cache folder, and warns of certificates that end. Ends with
+/// the process.
+fn look_after_daily(current: Arc<Current>) -> Result<()> {
+    thread::Builder::new().name("daily".to_owned()).spawn(move || {
         loop {
-            match app::sweep(&config, &service.responder()) {
+            let (config, responder) = (current.config.load(), current.service.responder());
+            match app::sweep(&config, &responder) {
                 Ok(0) => {}
                 Ok(removed) => log::info!("cache swept: removed={removed}"),
                 Err(error) => {
                     log::warn!("cache not swept: error={}", quoted(format!("{error:#}")));
                 }
             }
-            thread::sleep(SWEEP_INTERVAL);
+            thread::sleep(DAY);
+            report(&app::endings(&current.service.responder(), SystemClock.now()));
         }
     })?;
     Ok(())
@@ -291,4 +299,4 @@ fn notify(state: NotifyState<'_>) {
     let _not_under_systemd = sd_notify::notify(&[state]);
 }
 
-const SWEEP_INTERVAL: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_secs(86_400);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::file::{Field, File, decimal};
+use crate::config::file::{Field, File, Section, decimal};
 use crate::config::{Cache, Limits, values};
 use crate::responder::policy::Policy;
 
@@ -32,6 +32,7 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
     let non_issued_validity =
         answers.duration("non_issued_validity", MINUTE..=LONGEST, default.non_issued_validity);
     let back_date = answers.duration("back_date", Duration::ZERO..=HOUR, default.back_date);
+    let archive = answers.duration("archive", Duration::ZERO..=ARCHIVE, Duration::ZERO);
     let freshness = cache.duration("freshness", Duration::ZERO..=LONGEST, default.freshness);
     let policy = Policy {
         validity: validity.or(default.validity),
@@ -40,6 +41,8 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
         non_issued: answers.choice("non_issued").or_default(),
         nonce: answers.choice("nonce").or_default(),
         responder_id: answers.choice("responder_id").or_default(),
+        archive: archive.or(Duration::ZERO),
+        requests: answers.choice("requests").or_default(),
         freshness: freshness.or(default.freshness),
         store_down: cache.choice("store_down").or_default(),
         max_age: answers
@@ -50,26 +53,60 @@ pub(super) fn policy(file: &File<'_>) -> Policy {
             .number("request_certificates", 1..=10_000)
             .or(default.request_certificates),
     };
+    report_lengths(file, &policy, [&validity, &freshness, &back_date]);
+    report_non_issued(file, &policy, [&non_issued_validity, &back_date]);
+    policy
+}
+
+/// How answers are made for one issuer: as for all, but for what it has otherwise.
+pub(super) fn policy_of_issuer(file: &File<'_>, section: &Section<'_>, all: &Policy) -> Policy {
+    let validity = section.duration("validity", MINUTE..=LONGEST, all.validity);
+    let non_issued_validity =
+        section.duration("non_issued_validity", MINUTE..=LONGEST, all.non_issued_validity);
+    let archive = section.duration("archive", Duration::ZERO..=ARCHIVE, all.archive);
+    let policy = Policy {
+        validity: validity.or(all.validity),
+        non_issued_validity: non_issued_validity.or(all.non_issued_validity),
+        non_issued: section.choice("non_issued").or(all.non_issued),
+        nonce: section.choice("nonce").or(all.nonce),
+        responder_id: section.choice("responder_id").or(all.responder_id),
+        archive: archive.or(all.archive),
+        ..*all
+    };
+    report_lengths(file, &policy, [&validity]);
+    report_non_issued(file, &policy, [&non_issued_validity]);
+    policy
+}
+
+/// An answer must live for longer than it takes to be signed anew.
+fn report_lengths<const N: usize>(file: &File<'_>, policy: &Policy, fields: [&Field<Duration>; N]) {
     let [length, margin, window] =
         [policy.validity, policy.back_date, policy.freshness].map(values::duration_text);
-    if [validity, freshness, back_date].iter().all(Field::is_right)
+    if fields.iter().all(|field| field.is_right())
         && policy.validity <= policy.back_date + policy.freshness * 2
-        && let Some(at) = validity.at.or(freshness.at).or(back_date.at)
+        && let Some((at, first)) = fields.iter().find_map(|field| Some((field.at?, field.key)))
     {
-        let key = validity.at.map_or("validity", |_| validity.key);
+        let key = if first == "cachedays" { first } else { "validity" };
         let sum = format!("back_date plus twice freshness ({margin} + 2 * {window})");
         let reason = "as an answer is signed anew at half of it";
         file.report.error(at, format!("{key} is {length}, must exceed {sum}, {reason}"));
     }
-    if [non_issued_validity, back_date].iter().all(Field::is_right)
+}
+
+fn report_non_issued<const N: usize>(
+    file: &File<'_>,
+    policy: &Policy,
+    fields: [&Field<Duration>; N],
+) {
+    if fields.iter().all(|field| field.is_right())
         && policy.non_issued_validity <= policy.back_date
-        && let Some(at) = non_issued_validity.at.or(back_date.at)
+        && let Some(at) = fields.iter().find_map(|field| field.at)
     {
-        let length = values::duration_text(policy.non_issued_validity);
+        let [length, margin] =
+            [policy.non_issued_validity, policy.back_date].map(values::duration_text);
         let problem = format!("non_issued_validity is {length}, must exceed back_date ({margin})");
         file.report.error(at, problem + ", as it begins that long ago");
     }
-    policy
 }
 
 /// What peers may use.
@@ -108,6 +145,8 @@ pub(super) fn limits(file: &File<'_>) -> Limits {
 }
 
 const DAYS: &str = "days, from 0.0007 (a minute) to 3650";
+/// A century.
+const ARCHIVE: Duration = Duration::from_secs(36_525 * 86_400);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -10,9 +10,12 @@ use log::LevelFilter;
 use serde::Deserialize;
 
 use crate::config::error::{ConfigErrors, Warning};
-use crate::config::file::{Field, File};
+use crate::config::file::{Field, File, Section};
 use crate::config::secrets::{self, Readers};
-use crate::config::{Config, Issuer, Listen, Log, UnixSocket, answers, database, keys, values};
+use crate::config::{
+    Config, Issuer, Listen, Log, Signer, UnixSocket, answers, database, keys, values,
+};
+use crate::responder::policy::Policy;
 
 impl Config {
     /// Reads and checks a file.
@@ -60,10 +63,10 @@ fn check(
     file.meant = keys::report_others(&file);
     let permissions = file.root().choice("permissions").or_default();
     let listen = listen(&file);
-    let issuers = issuers(&file);
+    let policy = answers::policy(&file);
+    let issuers = issuers(&file, &policy);
     let database = database::read(&file, readers, permissions);
     let cache = answers::cache(&file);
-    let policy = answers::policy(&file);
     let rsa_padding = file.section("answers").choice("rsa_padding").or_default();
     let limits = answers::limits(&file);
     let log = log(&file);
@@ -127,7 +130,7 @@ fn listen(file: &File<'_>) -> Listen {
     }
 }
 
-fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
+fn issuers(file: &File<'_>, policy: &Policy) -> Option<Vec<Issuer>> {
     let root = file.root();
     let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
     let flat =
@@ -146,7 +149,9 @@ fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
             certificate: certificate.value?,
             key: key.value?,
             signer_certificate: signer.value,
+            next: None,
             table: None,
+            policy: *policy,
         }]);
     }
     if let (Some(flat), Some((at, _))) = (flat, tables.first()) {
@@ -167,15 +172,34 @@ fn issuers(file: &File<'_>) -> Option<Vec<Issuer>> {
                     file.report.error(at, problem);
                 }
             }
+            let next = next_signer(&section);
+            let policy = answers::policy_of_issuer(file, &section, policy);
             Some(Issuer {
                 certificate: certificate.value?,
                 key: key.value?,
                 signer_certificate: signer.value,
+                next,
                 table: table.value,
+                policy,
             })
         })
         .collect();
     issuers.into_iter().collect()
+}
+
+fn next_signer(section: &Section<'_>) -> Option<Signer> {
+    let [key, certificate] = ["next_key", "next_signer"].map(|key| section.path(key));
+    let from = section.field(
+        "next_from",
+        "a date and time with its zone, such as 2027-01-31T12:00:00Z",
+        |value| values::instant(value.as_datetime()?),
+    );
+    for (name, at) in [(certificate.key, certificate.at), (from.key, from.at)] {
+        if let (Some(at), None) = (at, key.at) {
+            section.report().error(at, format!("{name} is given, wanted next_key with it"));
+        }
+    }
+    Some(Signer { key: key.value?, certificate: certificate.value, from: from.value })
 }
 
 /// Two CAs may give out the same serial: in one table, a certificate of the one

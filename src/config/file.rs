@@ -188,6 +188,11 @@ impl<'f> Section<'f> {
         self.name
     }
 
+    /// Where problems go.
+    pub fn report(&self) -> &'f Report {
+        &self.file.report
+    }
+
     /// What `key` holds, through `read`; `wanted` says what that takes.
     pub fn field<T>(
         &self,

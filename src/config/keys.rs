@@ -48,6 +48,8 @@ pub const KEYS: [(&str, &[&str]); 8] = [
             "responder_id",
             "rsa_padding",
             "max_age",
+            "archive",
+            "requests",
         ],
     ),
     (
@@ -64,7 +66,24 @@ pub const KEYS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("log", &["target", "level"]),
-    ("issuer", &["certificate", "key", "signer", "table"]),
+    (
+        "issuer",
+        &[
+            "certificate",
+            "key",
+            "signer",
+            "next_key",
+            "next_signer",
+            "next_from",
+            "table",
+            "validity",
+            "non_issued_validity",
+            "non_issued",
+            "nonce",
+            "responder_id",
+            "archive",
+        ],
+    ),
 ];
 
 /// The keys of one table.

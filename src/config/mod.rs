@@ -14,6 +14,7 @@ use crate::logging;
 use crate::responder::policy::Policy;
 use crate::signer::RsaPadding;
 use crate::store::{mysql, sqlite};
+use crate::time::Timestamp;
 
 mod answers;
 mod check;
@@ -41,7 +42,7 @@ pub struct Config {
     pub database: Database,
     /// Where answers are kept.
     pub cache: Cache,
-    /// How answers are made.
+    /// How answers are made, unless an issuer has it otherwise.
     pub policy: Policy,
     /// How RSA keys pad.
     pub rsa_padding: RsaPadding,
@@ -87,8 +88,23 @@ pub struct Issuer {
     pub signer_certificate: Option<PathBuf>,
     /// The key that signs the answers.
     pub key: PathBuf,
+    /// Who signs after that.
+    pub next: Option<Signer>,
     /// Its own table of the database; none, that of `database`.
     pub table: Option<String>,
+    /// How answers about its certificates are made.
+    pub policy: Policy,
+}
+
+/// A key that signs answers.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The key.
+    pub key: PathBuf,
+    /// Its certificate, where that is not the CA's own.
+    pub certificate: Option<PathBuf>,
+    /// When it takes over; none, in time before its predecessor ends.
+    pub from: Option<Timestamp>,
 }
 
 /// Where statuses come from.

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::time::Timestamp;
+
 use crate::store::mysql::Host;
 
 /// One or more numbers with a unit (ms, s, m, h, d), added up: `1h30m`.
@@ -86,6 +88,18 @@ pub(super) fn host(text: &str) -> Option<Host> {
     let name_end = text.find(':').unwrap_or(text.len());
     let (name, after) = text.split_at_checked(name_end)?;
     is_host_name(name).then_some(Host::Tcp { host: name.to_owned(), port: port_after(after)? })
+}
+
+/// An instant: a date and time with its offset from UTC.
+pub(super) fn instant(value: &toml::value::Datetime) -> Option<Timestamp> {
+    let (date, time) = (value.date?, value.time?);
+    let minutes = match value.offset? {
+        toml::value::Offset::Z => 0,
+        toml::value::Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let time = (time.hour, time.minute, time.second.unwrap_or(0));
+    let local = Timestamp::from_civil(date.year, date.month, date.day, time)?;
+    Some(Timestamp::from_unix(local.unix() - minutes * 60))
 }
 
 /// A table, `name` or `database.name`: letters, digits, `_` and `$`, so that it can

@@ -15,6 +15,8 @@ pub const ID_PKIX_OCSP_BASIC: ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7,
 pub const ID_PKIX_OCSP_NONCE: ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 48, 1, 2);
 /// id-pkix-ocsp-response (section 4.4.3).
 pub const ID_PKIX_OCSP_RESPONSE: ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 48, 1, 4);
+/// id-pkix-ocsp-archive-cutoff (section 4.4.4).
+pub const ID_PKIX_OCSP_ARCHIVE_CUTOFF: ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 48, 1, 6);
 /// id-pkix-ocsp-pref-sig-algs (section 4.4.7).
 pub const ID_PKIX_OCSP_PREF_SIG_ALGS: ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 48, 1, 8);
 /// id-pkix-ocsp-extended-revoke (section 4.4.8).
@@ -190,7 +192,7 @@ pub struct ResponseDataWriter<'a> {
     /// When.
     pub produced_at: X509GeneralizedTime,
     /// An answer for each question.
-    pub responses: SequenceOfWriter<'a, SingleResponse<'a>>,
+    pub responses: SequenceOfWriter<'a, SingleResponseWriter<'a>>,
     /// Extensions of the response as a whole.
     #[explicit(1)]
     pub response_extensions: Option<SequenceOfWriter<'a, Extension<'a>>>,
@@ -207,8 +209,25 @@ pub enum ResponderId<'a> {
     ByKey(&'a [u8]),
 }
 
-/// SingleResponse without singleExtensions, of which we send none.
-#[derive(Asn1Read, Asn1Write)]
+/// SingleResponse, for writing.
+#[derive(Asn1Write)]
+pub struct SingleResponseWriter<'a> {
+    /// CertID of the question, repeated byte for byte.
+    pub cert_id: Tlv<'a>,
+    /// The answer.
+    pub cert_status: CertStatus,
+    /// The latest instant at which it was known to be correct.
+    pub this_update: X509GeneralizedTime,
+    /// The instant by which newer information will be available.
+    #[explicit(0)]
+    pub next_update: Option<X509GeneralizedTime>,
+    /// Extensions of this answer.
+    #[explicit(1)]
+    pub single_extensions: Option<SequenceOfWriter<'a, Extension<'a>>>,
+}
+
+/// SingleResponse.
+#[derive(Asn1Read)]
 pub struct SingleResponse<'a> {
     /// CertID of the question, repeated byte for byte.
     pub cert_id: Tlv<'a>,
@@ -219,6 +238,9 @@ pub struct SingleResponse<'a> {
     /// The instant by which newer information will be available.
     #[explicit(0)]
     pub next_update: Option<X509GeneralizedTime>,
+    /// Extensions of this answer.
+    #[explicit(1)]
+    pub single_extensions: Option<SequenceOf<'a, Extension<'a>, 1>>,
 }
 
 /// CertStatus.

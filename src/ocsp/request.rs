@@ -16,6 +16,16 @@ pub struct Request<'a> {
     first: CertId<'a>,
     rest: Vec<CertId<'a>>,
     extensions: Extensions<'a>,
+    signature: Signature,
+}
+
+/// Whether a request is signed; by whom, and whether well, is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// It carries a signature.
+    Present,
+    /// It does not.
+    Absent,
 }
 
 /// Why octets are no request that we can answer; all are `malformedRequest`.
@@ -68,7 +78,11 @@ impl<'a> Request<'a> {
         let first = question(questions.next().ok_or(RequestError::NotDer)?)?;
         // One question is the rule, and an empty Vec allocates nothing.
         let rest = questions.map(question).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { first, rest, extensions })
+        let signature = match request.optional_signature {
+            Some(_) => Signature::Present,
+            None => Signature::Absent,
+        };
+        Ok(Self { first, rest, extensions, signature })
     }
 
     /// The first question.
@@ -86,6 +100,12 @@ impl<'a> Request<'a> {
     /// Every question, in order.
     pub fn cert_ids(&self) -> impl Iterator<Item = &CertId<'a>> {
         std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// Whether it is signed.
+    #[must_use]
+    pub fn signature(&self) -> Signature {
+        self.signature
     }
 
     /// The nonce.

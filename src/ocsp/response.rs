@@ -42,6 +42,9 @@ pub struct SingleAnswer<'a> {
     pub status: CertStatus,
     /// thisUpdate and nextUpdate.
     pub validity: Validity,
+    /// The earliest end of a certificate that statuses are still told of
+    /// (section 4.4.4).
+    pub archive_cutoff: Option<Timestamp>,
 }
 
 /// How a response names its signer.
@@ -91,8 +94,19 @@ impl Answer<'_> {
     ///
     /// [`ResponseError`] when a CertID or name is no DER, or memory runs out.
     pub fn to_be_signed(&self) -> Result<Vec<u8>, ResponseError> {
-        let responses =
-            self.responses.iter().map(single_response).collect::<Result<Vec<_>, _>>()?;
+        let cutoffs = self.responses.iter().map(archive_cutoff).collect::<Result<Vec<_>, _>>()?;
+        let cutoffs: Vec<_> = cutoffs
+            .iter()
+            .map(|cutoff| cutoff.as_deref().map(|value| [extension(value)]))
+            .collect();
+        let responses = self
+            .responses
+            .iter()
+            .zip(&cutoffs)
+            .map(|(response, cutoff)| {
+                single_response(response, cutoff.as_ref().map(|one| &one[..]))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
         let mut extensions = Vec::new();
         if let Some(nonce) = &self.nonce {
             extensions.push(syntax::Extension {
@@ -189,6 +203,7 @@ impl<'a> SignedAnswer<'a> {
                     this_update: timestamp(&response.this_update)?,
                     next_update: timestamp(&response.next_update.ok_or(ResponseError)?)?,
                 },
+                archive_cutoff: read_archive_cutoff(response.single_extensions)?,
             },
         })
     }
@@ -208,10 +223,21 @@ impl ErrorStatus {
     }
 }
 
+fn archive_cutoff(answer: &SingleAnswer<'_>) -> Result<Option<Vec<u8>>, ResponseError> {
+    let Some(cutoff) = answer.archive_cutoff else { return Ok(None) };
+    asn1::write_single(&generalized_time(cutoff)?).map(Some).map_err(|_| ResponseError)
+}
+
+fn extension(archive_cutoff: &[u8]) -> syntax::Extension<'_> {
+    let extn_id = syntax::ID_PKIX_OCSP_ARCHIVE_CUTOFF;
+    syntax::Extension { extn_id, critical: false, extn_value: archive_cutoff }
+}
+
 fn single_response<'a>(
     answer: &SingleAnswer<'a>,
-) -> Result<syntax::SingleResponse<'a>, ResponseError> {
-    Ok(syntax::SingleResponse {
+    extensions: Option<&'a [syntax::Extension<'a>]>,
+) -> Result<syntax::SingleResponseWriter<'a>, ResponseError> {
+    Ok(syntax::SingleResponseWriter {
         cert_id: tlv(answer.cert_id)?,
         cert_status: match answer.status {
             CertStatus::Good => syntax::CertStatus::Good(()),
@@ -226,7 +252,17 @@ fn single_response<'a>(
         },
         this_update: generalized_time(answer.validity.this_update)?,
         next_update: Some(generalized_time(answer.validity.next_update)?),
+        single_extensions: extensions.map(SequenceOfWriter::new),
     })
+}
+
+fn read_archive_cutoff<'a>(
+    extensions: Option<asn1::SequenceOf<'a, syntax::Extension<'a>, 1>>,
+) -> Result<Option<Timestamp>, ResponseError> {
+    let mut extensions = extensions.into_iter().flatten();
+    let cutoff = extensions.find(|one| one.extn_id == syntax::ID_PKIX_OCSP_ARCHIVE_CUTOFF);
+    let Some(cutoff) = cutoff else { return Ok(None) };
+    timestamp(&asn1::parse_single(cutoff.extn_value).map_err(|_| ResponseError)?).map(Some)
 }
 
 fn status(status: &syntax::CertStatus) -> Result<CertStatus, ResponseError> {
@@ -312,7 +348,8 @@ mod tests {
         let revoked = reasons.map(|reason| CertStatus::Revoked { time, reason });
         for status in revoked.chain([CertStatus::Good, CertStatus::Unknown]) {
             let cert_id = request.first().der();
-            let response = SingleAnswer { cert_id, status, validity };
+            let archive_cutoff = (status == CertStatus::Good).then_some(time);
+            let response = SingleAnswer { cert_id, status, validity, archive_cutoff };
             let responder_id = ResponderId::ByName(vec![0x30, 0]);
             let answer = Answer {
                 responder_id: &responder_id,

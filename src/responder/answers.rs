@@ -9,7 +9,7 @@ use crate::logging::{chain, quoted};
 use crate::ocsp::response::{self, ExtendedRevoke};
 use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SignatureAlgorithm, SingleAnswer};
 use crate::responder::decision::{Decision, decide, validity};
-use crate::responder::issuers::Issuer;
+use crate::responder::issuers::Acting;
 use crate::responder::{PATIENCE, Reply, Responder};
 use crate::signer::SignError;
 use crate::status::CertStatus;
@@ -19,7 +19,7 @@ impl Responder {
     /// Several questions, a nonce, or another algorithm: signed for this one request.
     pub(super) fn made(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         request: &Request<'_>,
         (nonce, algorithm): (Option<Nonce<'_>>, SignatureAlgorithm),
         now: Timestamp,
@@ -64,13 +64,13 @@ impl Responder {
     /// Signs what the row says, and keeps it.
     pub(super) fn sign_and_keep(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         status: CertStatus,
         now: Timestamp,
     ) -> Result<Arc<Entry>, ErrorStatus> {
-        let validity = self.validity(issuer, self.policy.validity, now)?;
-        let single = SingleAnswer { cert_id: cert_id.der(), status, validity };
+        let validity = self.validity(issuer, issuer.policy().validity, now)?;
+        let single = issued(issuer, (cert_id, status), validity, now);
         let answer = plain(issuer, single, now);
         let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
         let entry = Arc::new(Entry::new(&der, status, validity, now));
@@ -82,16 +82,17 @@ impl Responder {
     /// nobody can fill the cache by asking.
     pub(super) fn non_issued(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         status: CertStatus,
         extended_revoke: ExtendedRevoke,
         now: Timestamp,
     ) -> Reply {
         let made = || {
-            let span = self.policy.non_issued_validity;
+            let span = issuer.policy().non_issued_validity;
             let validity = self.validity(issuer, span, now)?;
-            let single = SingleAnswer { cert_id: cert_id.der(), status, validity };
+            let cert_id = cert_id.der();
+            let single = SingleAnswer { cert_id, status, validity, archive_cutoff: None };
             let answer = Answer { extended_revoke, ..plain(issuer, single, now) };
             self.sign(issuer, &answer, issuer.signer().algorithm())
         };
@@ -100,11 +101,10 @@ impl Responder {
 
     fn single_answer<'a>(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'a>,
         now: Timestamp,
     ) -> Result<(SingleAnswer<'a>, Decision), ErrorStatus> {
-        let cert_id_der = cert_id.der();
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,
             Err(refusal @ ErrorStatus::TryLater) => {
@@ -113,7 +113,7 @@ impl Responder {
                 let reply = self.without_store(issuer, cert_id, now, cached);
                 let Reply::Kept(entry) = reply else { return Err(refusal) };
                 let (status, validity) = (entry.status(), entry.validity());
-                let answer = SingleAnswer { cert_id: cert_id_der, status, validity };
+                let answer = issued(issuer, (cert_id, status), validity, now);
                 return Ok((answer, Decision::Issued(status)));
             }
             Err(refusal) => {
@@ -121,24 +121,28 @@ impl Responder {
                 return Err(refusal);
             }
         };
-        let decision = decide(record.as_ref(), &self.policy);
+        let decision = decide(record.as_ref(), issuer.policy());
         if decision != Decision::Issued(CertStatus::Good) {
             self.forget_other(issuer, cert_id, decision, now);
         }
         let (status, span) = match decision {
-            Decision::Issued(status) => (status, self.policy.validity),
-            Decision::NonIssued(status, _) => (status, self.policy.non_issued_validity),
+            Decision::Issued(status) => (status, issuer.policy().validity),
+            Decision::NonIssued(status, _) => (status, issuer.policy().non_issued_validity),
             Decision::Unauthorized => return Err(ErrorStatus::Unauthorized),
         };
         let validity = self.validity(issuer, span, now)?;
-        Ok((SingleAnswer { cert_id: cert_id_der, status, validity }, decision))
+        let mut answer = issued(issuer, (cert_id, status), validity, now);
+        if matches!(decision, Decision::NonIssued(..)) {
+            answer.archive_cutoff = None;
+        }
+        Ok((answer, decision))
     }
 
     /// Drops a kept answer that says something else: nobody is to get it any more,
     /// even if the store goes out of reach now.
     fn forget_other(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         decision: Decision,
         now: Timestamp,
@@ -151,11 +155,11 @@ impl Responder {
 
     fn validity(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         span: Duration,
         now: Timestamp,
     ) -> Result<Validity, ErrorStatus> {
-        validity(now, span, self.policy.back_date, issuer.ends()).ok_or_else(|| {
+        validity(now, span, issuer.policy().back_date, issuer.ends()).ok_or_else(|| {
             self.failures.begin(
                 Instant::now(),
                 format_args!(
@@ -170,7 +174,7 @@ impl Responder {
 
     fn sign(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         answer: &Answer<'_>,
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, ErrorStatus> {
@@ -189,7 +193,7 @@ impl Responder {
             .map_err(|_| ErrorStatus::InternalError)
     }
 
-    fn not_signed(&self, issuer: &Issuer, error: &SignError) -> ErrorStatus {
+    fn not_signed(&self, issuer: Acting<'_>, error: &SignError) -> ErrorStatus {
         self.failures.begin(
             Instant::now(),
             format_args!(
@@ -203,7 +207,7 @@ impl Responder {
 }
 
 /// An answer about one certificate, without a nonce.
-fn plain<'a>(issuer: &'a Issuer, single: SingleAnswer<'a>, now: Timestamp) -> Answer<'a> {
+fn plain<'a>(issuer: Acting<'a>, single: SingleAnswer<'a>, now: Timestamp) -> Answer<'a> {
     Answer {
         responder_id: issuer.responder_id(),
         produced_at: now,
@@ -211,6 +215,20 @@ fn plain<'a>(issuer: &'a Issuer, single: SingleAnswer<'a>, now: Timestamp) -> An
         nonce: None,
         extended_revoke: ExtendedRevoke::Absent,
     }
+}
+
+/// What is said of a certificate that was issued.
+fn issued<'a>(
+    issuer: Acting<'_>,
+    (cert_id, status): (&CertId<'a>, CertStatus),
+    validity: Validity,
+    now: Timestamp,
+) -> SingleAnswer<'a> {
+    let archive = issuer.policy().archive;
+    // No status is known from before there was the CA.
+    let cutoff = now.saturating_sub(archive).max(issuer.certificate().not_before());
+    let archive_cutoff = (!archive.is_zero()).then_some(cutoff);
+    SingleAnswer { cert_id: cert_id.der(), status, validity, archive_cutoff }
 }
 
 fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {

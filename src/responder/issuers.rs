@@ -1,48 +1,116 @@
-//! The configured issuers, found by CertID.
+//! The configured issuers, found by CertID, and who signs for them when.
 
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::cache::ResponseCache;
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, ResponderId};
-use crate::responder::policy::ResponderIdKind;
+use crate::responder::policy::{Policy, ResponderIdKind};
 use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
 use crate::status::IssuerId;
 use crate::store::StatusStore;
 use crate::time::Timestamp;
 
-/// A CA that answers are given about, with what signs and keeps them.
+/// A CA that answers are given about.
 pub struct Issuer {
     id: IssuerId,
     certificate: Certificate,
+    policy: Policy,
+    store: Arc<dyn StatusStore>,
+    /// In the order in which they take over; at least one.
+    signatories: Vec<Signatory>,
+    /// The second in which the store last failed.
+    store_failed: AtomicI64,
+}
+
+/// A key that signs for an issuer, and the answers that it has signed.
+pub struct Signatory {
     signer: Signer,
     responder_id: ResponderId,
-    store: Arc<dyn StatusStore>,
     cache: ResponseCache,
+    certificate_to_send: Option<Vec<u8>>,
+    takes_over: Timestamp,
+    ends: Timestamp,
+}
+
+/// An issuer, with the one who signs for it now.
+#[derive(Clone, Copy)]
+pub struct Acting<'a> {
+    issuer: &'a Issuer,
+    signatory: &'a Signatory,
 }
 
 /// The CAs, in the order of the configuration.
 pub struct Issuers(Vec<Issuer>);
 
+/// When a successor takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakeOver {
+    /// So early that no answer of its predecessor has to be cut short by the end of
+    /// the predecessor's certificate; not before its own begins.
+    BeforeTheEnd,
+    /// At this instant.
+    At(Timestamp),
+}
+
 impl Issuer {
-    /// Puts a CA and its signer together. Whether the one may sign for the other
-    /// has been checked (`Certificate::may_sign_for`).
+    /// A CA without anybody to sign for it yet.
     #[must_use]
     pub fn new(
         id: IssuerId,
         certificate: Certificate,
-        signer: Signer,
-        responder_id: ResponderIdKind,
-        (store, cache): (Arc<dyn StatusStore>, ResponseCache),
+        policy: Policy,
+        store: Arc<dyn StatusStore>,
     ) -> Self {
-        let responder_id = match responder_id {
-            ResponderIdKind::ByKey => ResponderId::ByKey(signer.certificate().hashes().key_sha1()),
-            ResponderIdKind::ByName => {
-                ResponderId::ByName(signer.certificate().subject_der().to_vec())
+        let store_failed = AtomicI64::new(i64::MIN);
+        Self { id, certificate, policy, store, signatories: Vec::new(), store_failed }
+    }
+
+    /// Adds who signs next, after those who are there. Whether the certificate may
+    /// sign for this CA has been checked (`Certificate::may_sign_for`).
+    pub fn add(&mut self, signer: Signer, cache: ResponseCache, take_over: TakeOver) {
+        let certificate = signer.certificate();
+        let responder_id = match self.policy.responder_id {
+            ResponderIdKind::ByKey => ResponderId::ByKey(certificate.hashes().key_sha1()),
+            ResponderIdKind::ByName => ResponderId::ByName(certificate.subject_der().to_vec()),
+        };
+        // The CA's own certificate is never sent: the client has it.
+        let certificate_to_send =
+            (certificate.der() != self.certificate.der()).then(|| certificate.der().to_vec());
+        let takes_over = match (take_over, self.signatories.last()) {
+            (_, None) => Timestamp::from_unix(i64::MIN),
+            (TakeOver::At(instant), _) => instant,
+            (TakeOver::BeforeTheEnd, Some(predecessor)) => {
+                let early = predecessor.ends.saturating_sub(self.policy.validity);
+                early.max(certificate.not_before())
             }
         };
-        Self { id, certificate, signer, responder_id, store, cache }
+        let ends = certificate.not_after().min(self.certificate.not_after());
+        self.signatories.push(Signatory {
+            signer,
+            responder_id,
+            cache,
+            certificate_to_send,
+            takes_over,
+            ends,
+        });
+    }
+
+    /// Who signs at `now`; `None` while nobody was added.
+    #[must_use]
+    pub fn acting(&self, now: Timestamp) -> Option<Acting<'_>> {
+        let signatory = self.signatories.iter().rev().find(|one| one.takes_over <= now);
+        signatory.map(|signatory| Acting { issuer: self, signatory })
+    }
+
+    /// Everybody who signs or will sign.
+    #[must_use]
+    pub fn signatories(&self) -> &[Signatory] {
+        &self.signatories
     }
 
     /// What the status store knows it by.
@@ -51,16 +119,16 @@ impl Issuer {
         self.id
     }
 
-    /// What signs.
+    /// The CA's certificate.
     #[must_use]
-    pub fn signer(&self) -> &Signer {
-        &self.signer
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
-    /// What answers name their signer by.
+    /// How answers about its certificates are made.
     #[must_use]
-    pub fn responder_id(&self) -> &ResponderId {
-        &self.responder_id
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Where the statuses of its certificates come from.
@@ -69,39 +137,91 @@ impl Issuer {
         &*self.store
     }
 
-    /// What is kept.
-    #[must_use]
-    pub fn cache(&self) -> &ResponseCache {
-        &self.cache
-    }
-
     /// Whether a CertID names this CA.
     #[must_use]
     pub fn is_named_by(&self, cert_id: &CertId<'_>) -> bool {
         cert_id.names(self.certificate.hashes())
     }
 
-    /// The certificate to be sent along: a delegated signer's, never the CA's
-    /// own, which the client has.
+    /// Notes that the store is out of reach at `now`.
+    pub fn note_store_failure(&self, now: Timestamp) {
+        self.store_failed.fetch_max(now.unix(), Ordering::Relaxed);
+    }
+
+    /// Whether the store has just been found out of reach.
     #[must_use]
-    pub fn certificate_to_send(&self) -> Option<&[u8]> {
-        let signer = self.signer.certificate().der();
-        (signer != self.certificate.der()).then_some(signer)
+    pub fn is_store_down(&self, now: Timestamp) -> bool {
+        let failed = self.store_failed.load(Ordering::Relaxed);
+        failed != i64::MIN && now.saturating_since(Timestamp::from_unix(failed)) <= JUST_NOW
+    }
+}
+
+impl Signatory {
+    /// Its key and certificate.
+    #[must_use]
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// When it begins to sign.
+    #[must_use]
+    pub fn takes_over(&self) -> Timestamp {
+        self.takes_over
+    }
+
+    /// The last second that an answer of it may reach to.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+}
+
+impl<'a> Acting<'a> {
+    /// What signs.
+    #[must_use]
+    pub fn signer(self) -> &'a Signer {
+        &self.signatory.signer
+    }
+
+    /// What answers name their signer by.
+    #[must_use]
+    pub fn responder_id(self) -> &'a ResponderId {
+        &self.signatory.responder_id
+    }
+
+    /// What it has signed.
+    #[must_use]
+    pub fn cache(self) -> &'a ResponseCache {
+        &self.signatory.cache
+    }
+
+    /// The delegated signer's certificate, which is sent along.
+    #[must_use]
+    pub fn certificate_to_send(self) -> Option<&'a [u8]> {
+        self.signatory.certificate_to_send.as_deref()
     }
 
     /// The last second that an answer may reach to.
     #[must_use]
-    pub fn ends(&self) -> Timestamp {
-        self.signer.certificate().not_after().min(self.certificate.not_after())
+    pub fn ends(self) -> Timestamp {
+        self.signatory.ends
     }
 
     /// Whether a cached answer was signed by this signer, as it signs now.
     #[must_use]
-    pub fn has_signed(&self, answer: &SignedAnswer<'_>) -> bool {
-        answer.responder_id == self.responder_id
-            && answer.signature_algorithm == self.signer.algorithm().identifier_der()
+    pub fn has_signed(self, answer: &SignedAnswer<'_>) -> bool {
+        answer.responder_id == self.signatory.responder_id
+            && answer.signature_algorithm == self.signer().algorithm().identifier_der()
             && answer.response.validity.next_update <= self.ends()
-            && self.signer.verify(answer.tbs_response_data, answer.signature)
+            && self.signer().verify(answer.tbs_response_data, answer.signature)
+    }
+}
+
+impl Deref for Acting<'_> {
+    type Target = Issuer;
+
+    fn deref(&self) -> &Issuer {
+        self.issuer
     }
 }
 
@@ -112,10 +232,10 @@ impl Issuers {
         Self(issuers)
     }
 
-    /// The CA that a CertID names.
+    /// The CA that a CertID names, and who signs for it at `now`.
     #[must_use]
-    pub fn find(&self, cert_id: &CertId<'_>) -> Option<&Issuer> {
-        self.0.iter().find(|issuer| issuer.is_named_by(cert_id))
+    pub fn find(&self, cert_id: &CertId<'_>, now: Timestamp) -> Option<Acting<'_>> {
+        self.0.iter().find(|issuer| issuer.is_named_by(cert_id))?.acting(now)
     }
 
     /// Every CA.
@@ -123,3 +243,6 @@ impl Issuers {
         self.0.iter()
     }
 }
+
+/// A failure of the store counts for this long: as long as its stores pause.
+const JUST_NOW: Duration = Duration::from_secs(1);

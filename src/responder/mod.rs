@@ -4,18 +4,18 @@
 //! find a worker, and asks the store; the signature has a gate of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cache::Entry;
 use crate::http::caching::Representation;
 use crate::logging::{Trouble, chain, quoted};
+use crate::ocsp::request::Signature;
 use crate::ocsp::{CertId, ErrorStatus, Request};
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::flight::Flights;
 use crate::responder::gate::Gate;
-use crate::responder::issuers::{Issuer, Issuers};
-use crate::responder::policy::{NoncePolicy, Policy, StoreDown};
+use crate::responder::issuers::{Acting, Issuers};
+use crate::responder::policy::{NoncePolicy, Policy, Requests, StoreDown};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -35,7 +35,6 @@ pub struct Responder {
     slow: Gate,
     signing: Arc<Gate>,
     flights: Flights<Reply>,
-    store_is_down: AtomicBool,
     store_down: Trouble,
     overload: Trouble,
     failures: Trouble,
@@ -80,7 +79,6 @@ impl Responder {
             slow: Gate::new(capacity.slow, 0),
             signing: capacity.signing,
             flights: Flights::default(),
-            store_is_down: AtomicBool::new(false),
             store_down: Trouble::new(log::Level::Warn),
             overload: Trouble::new(log::Level::Warn),
             failures: Trouble::new(log::Level::Error),
@@ -110,7 +108,7 @@ impl Responder {
     #[must_use]
     pub fn recognizes(&self, der: &[u8]) -> bool {
         Request::from_der(der, self.policy.request_certificates)
-            .is_ok_and(|request| self.issuers.find(request.first()).is_some())
+            .is_ok_and(|request| self.issuers.iter().any(|one| one.is_named_by(request.first())))
     }
 
     /// Answers one request. A refusal is an answer too, so this cannot fail.
@@ -123,15 +121,20 @@ impl Responder {
                 return Reply::Error(ErrorStatus::MalformedRequest);
             }
         };
-        let Some(issuer) = self.issuers.find(request.first()) else {
+        let now = self.clock.now();
+        let Some(issuer) = self.issuers.find(request.first(), now) else {
             log::debug!("not one of our issuers: serial={}", request.first().serial());
             return Reply::Error(ErrorStatus::Unauthorized);
         };
-        let nonce = match self.policy.nonce {
-            NoncePolicy::Echo => request.nonce(),
-            NoncePolicy::Ignore => None,
+        let policy = issuer.policy();
+        if policy.requests == Requests::Signed && request.signature() == Signature::Absent {
+            return Reply::Error(ErrorStatus::SigRequired);
+        }
+        let nonce = match (policy.nonce, request.nonce()) {
+            (NoncePolicy::Ignore, _) => None,
+            (NoncePolicy::Require, None) => return Reply::Error(ErrorStatus::MalformedRequest),
+            (_, nonce) => nonce,
         };
-        let now = self.clock.now();
         let algorithm = issuer.signer().choose(request.preferred_algorithms());
         match (request.single(), nonce) {
             (Some(cert_id), None) if algorithm == issuer.signer().algorithm() => {
@@ -142,7 +145,7 @@ impl Responder {
     }
 
     /// One question without a nonce: most of the world's requests.
-    fn kept(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
+    fn kept(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
         let cached = issuer.cache().get(cert_id, now);
         if let Some(entry) = cached {
             let left = entry.fresh_for(now, self.policy.freshness);
@@ -153,7 +156,7 @@ impl Responder {
                 return Reply::Kept(entry);
             }
             // While the store is known to be down likewise: one asks, the others go on.
-            let may_serve = !left.is_zero() || self.serves_without_store();
+            let may_serve = !left.is_zero() || self.serves_without_store(issuer, now);
             if may_serve && !entry.claim_attempt(now) {
                 return Reply::Kept(entry);
             }
@@ -169,7 +172,7 @@ impl Responder {
     }
 
     /// Reads the row, and gives the cached answer if it still says the same.
-    fn refresh(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
+    fn refresh(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
         let window = self.policy.freshness;
         let mut cached = issuer.cache().get(cert_id, now);
         if cached.is_none() {
@@ -189,7 +192,7 @@ impl Responder {
                 return Reply::Error(refusal);
             }
         };
-        match decide(record.as_ref(), &self.policy) {
+        match decide(record.as_ref(), issuer.policy()) {
             Decision::Issued(status) => {
                 let Some(entry) = cached.filter(|entry| entry.status() == status) else {
                     // First, so that nothing gives the old answer again, come what may.
@@ -217,15 +220,14 @@ impl Responder {
         }
     }
 
-    fn serves_without_store(&self) -> bool {
-        self.policy.store_down == StoreDown::ServeCached
-            && self.store_is_down.load(Ordering::Relaxed)
+    fn serves_without_store(&self, issuer: Acting<'_>, now: Timestamp) -> bool {
+        self.policy.store_down == StoreDown::ServeCached && issuer.is_store_down(now)
     }
 
     /// What is given while the row cannot be read.
     fn without_store(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         now: Timestamp,
         cached: Option<Arc<Entry>>,
@@ -248,7 +250,7 @@ impl Responder {
     /// which is still good, when that cannot be done now.
     fn renewed(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         entry: Arc<Entry>,
         now: Timestamp,
@@ -256,31 +258,31 @@ impl Responder {
         if !entry.is_half_over(now) {
             return entry;
         }
-        let gains = validity(now, self.policy.validity, self.policy.back_date, issuer.ends())
-            .is_some_and(|new| new.next_update > entry.validity().next_update);
+        let gains =
+            validity(now, issuer.policy().validity, issuer.policy().back_date, issuer.ends())
+                .is_some_and(|new| new.next_update > entry.validity().next_update);
         if !gains {
             return entry;
         }
         self.sign_and_keep(issuer, cert_id, entry.status(), now).unwrap_or(entry)
     }
 
-    fn load(&self, issuer: &Issuer, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
+    fn load(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
         issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
     }
 
     fn find(
         &self,
-        issuer: &Issuer,
+        issuer: Acting<'_>,
         cert_id: &CertId<'_>,
     ) -> Result<Option<crate::status::CertRecord>, ErrorStatus> {
         match issuer.store().find(issuer.id(), &cert_id.serial()) {
             Ok(record) => {
-                self.store_is_down.store(false, Ordering::Relaxed);
                 self.store_down.end(Instant::now(), format_args!("status store answers again"));
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable(_)) => {
-                self.store_is_down.store(true, Ordering::Relaxed);
+                issuer.note_store_failure(self.clock.now());
                 self.store_down.begin(
                     Instant::now(),
                     format_args!(

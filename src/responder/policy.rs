@@ -26,6 +26,20 @@ pub enum NoncePolicy {
     Echo,
     /// Left out: the cached answer serves.
     Ignore,
+    /// As `Echo`, and a request without one is refused as malformed.
+    Require,
+}
+
+/// Which requests are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Requests {
+    /// All; a signature is not looked at (RFC 9919 section 3.1.2).
+    #[default]
+    Any,
+    /// Those that carry a signature, which is not checked; the others get
+    /// `sigRequired` (RFC 6960 section 2.3).
+    Signed,
 }
 
 /// How the answer names its signer (RFC 6960 section 4.2.1).
@@ -68,6 +82,11 @@ pub struct Policy {
     pub nonce: NoncePolicy,
     /// How the answer names its signer.
     pub responder_id: ResponderIdKind,
+    /// How long after its end a certificate's status is still told: the archive
+    /// cutoff (RFC 6960 section 4.4.4). Zero: nothing is said of it.
+    pub archive: Duration,
+    /// Which requests are answered.
+    pub requests: Requests,
     /// The longest time that an answer is given without asking the store again.
     pub freshness: Duration,
     /// What is given while the store is out of reach.
@@ -87,6 +106,8 @@ impl Default for Policy {
             non_issued: NonIssued::default(),
             nonce: NoncePolicy::default(),
             responder_id: ResponderIdKind::default(),
+            archive: Duration::ZERO,
+            requests: Requests::default(),
             freshness: Duration::from_secs(10),
             store_down: StoreDown::default(),
             max_age: Duration::from_secs(3_600),

@@ -40,7 +40,7 @@ fn each_commented_key_of_the_example_stands_at_its_default() {
         if NO_DEFAULT.contains(&key) {
             continue;
         }
-        let (config, _) = parse(&uncommented(EXAMPLE, line));
+        let (config, _) = parse(&uncommented(of_one_ca(), line));
         assert_eq!(words(&config), words(&default), "{line}");
         at_default += 1;
     }
@@ -49,7 +49,7 @@ fn each_commented_key_of_the_example_stands_at_its_default() {
 
 #[test]
 fn all_defaults_of_the_example_can_be_written_at_once() {
-    let mut text = EXAMPLE.to_owned();
+    let mut text = of_one_ca().to_owned();
     for (line, key) in commented(of_one_ca()) {
         // It takes the place of cachedays.
         if !NO_DEFAULT.contains(&key) && key != "validity" {
