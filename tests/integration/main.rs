@@ -5,6 +5,8 @@
 
 mod config_errors;
 mod documents;
+mod fastcgi;
+mod http;
 mod install;
 mod logging;
 mod protocol;

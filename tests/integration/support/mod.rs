@@ -1,7 +1,9 @@
 //! What the tests build their world of: real programs, throwaway keys, temporary
 //! folders. A program that is missing fails the test with the package to install.
 
+pub mod fastcgi;
 pub mod mariadb;
+pub mod ocsp;
 pub mod site;
 
 use std::net::TcpListener;

@@ -1,0 +1,446 @@
+//! FastCGI to the real binary: started by spawn-fcgi and systemd-socket-activate,
+//! asked by cgi-fcgi and by a client that does what web servers do and worse; and
+//! stopping and reloading under it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
+use ocsp_fcgi::time::{Clock, SystemClock};
+
+use crate::support::fastcgi::{
+    ABORT_REQUEST, CLOSE, Client, END_REQUEST, GET_VALUES, GET_VALUES_RESULT, KEEP, PARAMS,
+    RESPONDER, STDIN, UNKNOWN_TYPE, begin, pairs, post, record, stream,
+};
+use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, tlv};
+use crate::support::site::{PROGRAM, Running, Site};
+use crate::support::{eventually, free_port, run};
+
+// rule: FCG-4
+#[test]
+fn spawn_fcgi_hands_over_its_socket_on_descriptor_0() {
+    let site = Site::with_certificates(KeyKind::P256);
+    // The configured port is for others: spawn-fcgi may start several processes.
+    let config = site.configure(&format!("port = {}\n", free_port()));
+    let tcp = free_port().to_string();
+    let unix = site.path("socket").into_os_string().into_string().unwrap();
+    for (place, at) in [
+        (vec!["-a", "127.0.0.1", "-p", &tcp], format!("127.0.0.1:{tcp}")),
+        (vec!["-s", &unix, "-M", "0600", "-F", "2"], unix.clone()),
+    ] {
+        let mut command = Command::new("spawn-fcgi");
+        command.args(&place).args(["-P"]).arg(site.path("pids"));
+        command.args(["--", PROGRAM]).env("OCSP_FCGI_CONFIG", &config);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(
+            command.stdin(Stdio::null()).status().expect("apt-get install spawn-fcgi").success()
+        );
+        let pids = fs::read_to_string(site.path("pids")).unwrap();
+        let started = Started(pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect());
+        for (serial, wanted) in [("0a1b", "good"), ("ff02", "revoked"), ("0c03", "unknown")] {
+            let answer = cgi_fcgi(&at, &about(&site, serial).der());
+            assert!(Answer::read(&answer).statuses()[0].starts_with(wanted), "{at}");
+        }
+        assert!(!started.0.is_empty());
+    }
+}
+
+// rule: FCG-4
+#[test]
+fn systemd_hands_over_sockets_in_listen_fds() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure(""); // no port: only what is handed over
+    let (tcp, unix) = (free_port(), site.path("socket"));
+    let mut command = Command::new("systemd-socket-activate");
+    command.arg(format!("--listen=127.0.0.1:{tcp}")).arg("--listen").arg(&unix);
+    command.arg(format!("--setenv=OCSP_FCGI_CONFIG={}", config.display()));
+    command.arg(PROGRAM).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _ended = Ended(command.spawn().expect("apt-get install systemd"));
+    eventually("the socket is there", || unix.exists().then_some(()));
+    eventually("the port is there", || TcpStream::connect(("127.0.0.1", tcp)).ok());
+    let der = about(&site, "0a1b").der();
+    assert_eq!(Answer::read(&Client::unix(&unix).post(&der).body).statuses(), ["good"]);
+    let mut client = Client::tcp(([127, 0, 0, 1], tcp).into());
+    assert_eq!(Answer::read(&client.post(&der).body).statuses(), ["good"]);
+}
+
+// rule: FCG-4
+#[test]
+fn a_listening_socket_on_descriptor_0_is_served_even_where_the_environment_says_cgi() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("");
+    let listener = UnixListener::bind(site.path("socket")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.env("OCSP_FCGI_CONFIG", &config).env("GATEWAY_INTERFACE", "CGI/1.1");
+    command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+    let _ended = Ended(command.spawn().unwrap());
+    let answer = cgi_fcgi(site.path("socket").to_str().unwrap(), &about(&site, "0a1b").der());
+    assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+}
+
+// rule: FCG-4
+#[test]
+fn an_own_unix_socket_has_the_owner_the_group_and_the_mode_of_the_configuration() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let own = fs::metadata(site.folder.path()).unwrap();
+    // Only root may give files away.
+    let (owner, group) = if own.uid() == 0 { (4711, 4712) } else { (own.uid(), own.gid()) };
+    let port = free_port();
+    let config = site.configure(&format!(
+        "port = {port}\n[listen]\nunix = \"s.sock\"\nunix_owner = \"{owner}\"\n\
+         unix_group = \"{group}\"\nunix_mode = \"0620\"\n"
+    ));
+    let responder = Running::start(&config, port);
+    let path = site.path("s.sock");
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (owner, group, 0o620));
+    let answer = Client::unix(&path).post(&about(&site, "0a1b").der());
+    assert_eq!(Answer::read(&answer.body).statuses(), ["good"]);
+    // A second one does not take it away, and one that was killed is replaced.
+    let other = site.write_config(
+        "itcert = \"ca.crt\"\nitkey = \"ca.key\"\n[listen]\nunix = \"s.sock\"\n\
+         [database]\nsqlite = \"certs.db\"\n",
+    );
+    let output = run(Command::new(PROGRAM).args(["serve", "--config"]).arg(&other), "ocsp-fcgi");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("another program is listening there"), "{stderr}");
+    responder.signal(Signal::SIGKILL);
+    drop(responder);
+    let mut again = Command::new(PROGRAM);
+    again.args(["serve", "--config"]).arg(&other).stdin(Stdio::null()).stderr(Stdio::null());
+    let again = Ended(again.spawn().unwrap());
+    eventually("the socket is served again", || {
+        std::os::unix::net::UnixStream::connect(&path).ok()
+    });
+    assert_eq!(Client::unix(&path).post(b"").body, MALFORMED);
+    again.stop();
+    assert!(!path.exists(), "left behind");
+}
+
+// rule: FCG-1
+#[test]
+fn one_port_answers_fastcgi_and_http_at_the_same_time() {
+    let world = World::new("");
+    let mut client = Client::tcp(world.responder.address());
+    for number in 0..20_u8 {
+        let der = about(&world.site, "0a1b").with_nonce(&[number]).der();
+        for answer in [client.post(&der).body, world.responder.post(&der)] {
+            assert_eq!(Answer::read(&answer).extension(NONCE), Some(tlv(4, &[&[number]])));
+        }
+    }
+    let reply = client.post(&about(&world.site, "0a1b").der());
+    assert!(
+        reply.head.starts_with("Status: 200 OK\r\nContent-Type: application/ocsp-response\r\n")
+    );
+    assert_eq!(reply.protocol_status, 0);
+}
+
+// rule: FCG-1
+#[test]
+fn records_may_be_cut_and_padded_in_any_way() {
+    let world = World::new("");
+    let der = about(&world.site, "0a1b").der();
+    let length = der.len().to_string();
+    let long = "x".repeat(70_000);
+    for (size, padding, more) in
+        [(1, 0, ""), (1, 255, ""), (7, 1, "short"), (127, 7, &long[..127]), (65_535, 3, &long)]
+    {
+        let params = pairs(&[
+            ("HTTP_X_MORE", more),
+            ("", ""),
+            ("REQUEST_METHOD", "POST"),
+            (&long[..200], "\u{e9}"),
+            ("CONTENT_LENGTH", &length),
+            ("REQUEST_URI", "/%ff"),
+        ]);
+        let request = [
+            begin(0x1234, RESPONDER, KEEP),
+            stream(PARAMS, 0x1234, &params, size, padding),
+            stream(STDIN, 0x1234, &der, size, padding),
+        ]
+        .concat();
+        let mut client = Client::tcp(world.responder.address());
+        for pieces in [request.len(), 1000, 11] {
+            for piece in request.chunks(pieces) {
+                client.send(piece);
+            }
+            let reply = client.reply(0x1234);
+            assert_eq!(Answer::read(&reply.body).statuses(), ["good"]);
+        }
+    }
+}
+
+// rule: FCG-1
+#[test]
+fn a_connection_is_kept_or_closed_as_the_web_server_wishes() {
+    let world = World::new("");
+    let der = about(&world.site, "0a1b").der();
+    let mut client = Client::tcp(world.responder.address());
+    // Two requests at once, one behind the other.
+    client.send(&[post(1, KEEP, &der), post(2, KEEP, b"nonsense")].concat());
+    assert_eq!(Answer::read(&client.reply(1).body).statuses(), ["good"]);
+    assert_eq!(client.reply(2).body, MALFORMED);
+    client.send(&post(3, CLOSE, &der));
+    assert_eq!(Answer::read(&client.reply(3).body).statuses(), ["good"]);
+    assert_eq!(client.record(), None);
+}
+
+// rule: FCG-1
+#[test]
+fn a_second_request_on_a_busy_connection_is_told_so_and_the_first_goes_on() {
+    let world = World::new("");
+    let der = about(&world.site, "0a1b").der();
+    let mut client = Client::tcp(world.responder.address());
+    let first = post(1, KEEP, &der);
+    client.send(&first[..40]);
+    client.send(&first[40..60]); // in the middle of its params
+    let middle = first.len() - 20;
+    client.send(&first[60..middle]);
+    client.send(&first[middle..]);
+    assert_eq!(Answer::read(&client.reply(1).body).statuses(), ["good"]);
+    client.send(&begin(1, RESPONDER, KEEP));
+    client.send(&post(2, KEEP, &der));
+    let refusal = client.record().unwrap();
+    assert_eq!((refusal.record_type, refusal.request_id), (END_REQUEST, 2));
+    assert_eq!(refusal.content[4], 1, "FCGI_CANT_MPX_CONN");
+    client.send(&post(1, KEEP, &der)[16..]);
+    assert_eq!(Answer::read(&client.reply(1).body).statuses(), ["good"]);
+}
+
+// rule: FCG-1
+#[test]
+fn management_records_roles_and_aborts_are_answered() {
+    let world = World::new("");
+    let mut client = Client::tcp(world.responder.address());
+    let names = pairs(&[("FCGI_MPXS_CONNS", ""), ("FCGI_MAX_CONNS", ""), ("FCGI_WHATEVER", "")]);
+    client.send(&record(GET_VALUES, 0, &names, 5));
+    let result = client.record().unwrap();
+    assert_eq!(result.record_type, GET_VALUES_RESULT);
+    let text = String::from_utf8_lossy(&result.content);
+    assert!(text.contains("FCGI_MPXS_CONNS0") && text.contains("FCGI_MAX_CONNS4096"), "{text}");
+    assert!(!text.contains("WHATEVER"));
+    client.send(&record(77, 0, b"?", 0));
+    let unknown = client.record().unwrap();
+    assert_eq!((unknown.record_type, unknown.content[0]), (UNKNOWN_TYPE, 77));
+    for role in [2, 3, 99] {
+        client.send(&begin(9, role, KEEP));
+        let end = client.record().unwrap();
+        assert_eq!((end.record_type, end.content[4]), (END_REQUEST, 3), "FCGI_UNKNOWN_ROLE");
+    }
+    client.send(&[begin(8, RESPONDER, KEEP), record(ABORT_REQUEST, 8, b"", 0)].concat());
+    let end = client.record().unwrap();
+    assert_eq!((end.record_type, end.request_id, end.content[4]), (END_REQUEST, 8, 0));
+    let answer = client.post(&about(&world.site, "0a1b").der());
+    assert_eq!(Answer::read(&answer.body).statuses(), ["good"]);
+}
+
+// rule: WEB-1
+#[test]
+fn a_get_is_read_from_request_uri_and_never_from_path_info() {
+    let world = World::new("");
+    let nonce = [0xff, 0xff, 0xfb, 0xef, 0xbe, 0xff, 0xff];
+    let der = about(&world.site, "0a1b").with_nonce(&nonce).der();
+    let path = STANDARD.encode(&der).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let mut client = Client::tcp(world.responder.address());
+    let mut get = |variables: &[(&str, &str)]| {
+        let all = [&[("REQUEST_METHOD", "GET"), ("CONTENT_LENGTH", "")], variables].concat();
+        let params = stream(PARAMS, 1, &pairs(&all), 65_535, 0);
+        client.send(&[begin(1, RESPONDER, KEEP), params, record(STDIN, 1, b"", 0)].concat());
+        client.reply(1).body
+    };
+    let uri = format!("/ocsp/{path}");
+    let answer = get(&[("REQUEST_URI", &uri), ("PATH_INFO", "/MFnonsense"), ("SCRIPT_NAME", "/x")]);
+    assert_eq!(Answer::read(&answer).extension(NONCE), Some(tlv(4, &[&nonce])));
+    let page = get(&[("REQUEST_URI", "/ocsp/"), ("PATH_INFO", &uri)]);
+    assert!(page.starts_with(b"This is an OCSP responder"));
+}
+
+// rule: FCG-2
+#[test]
+fn a_stop_finishes_what_is_under_way() {
+    let mut world = World::new("[limits]\nread_timeout = \"10s\"\n");
+    let der = about(&world.site, "0a1b").with_nonce(b"n").der();
+    // One request of each tongue has begun to come in, and one connection is idle.
+    let mut client = Client::tcp(world.responder.address());
+    let whole = post(1, KEEP, &der);
+    client.send(&whole[..whole.len() - 9]);
+    let mut stream = TcpStream::connect(world.responder.address()).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", der.len());
+    stream.write_all(&[head.as_bytes(), &der[..9]].concat()).unwrap();
+    let mut idle = Client::tcp(world.responder.address());
+    assert_eq!(Answer::read(&idle.post(&der).body).statuses(), ["good"]);
+    world.responder.signal(Signal::SIGTERM);
+    assert_eq!(idle.record(), None, "an idle connection ends at once");
+    let refused = || TcpStream::connect(world.responder.address()).is_err().then_some(());
+    eventually("nobody is accepted any more", refused);
+    client.send(&whole[whole.len() - 9..]);
+    assert_eq!(Answer::read(&client.reply(1).body).statuses(), ["good"]);
+    stream.write_all(&der[9..]).unwrap();
+    let mut response = Vec::new();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.read_to_end(&mut response).unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert!(world.log().contains("info  ocsp-fcgi: stopped"), "{}", world.log());
+}
+
+#[test]
+fn a_reload_takes_the_new_key_and_certificate() {
+    let world = World::new("");
+    let mut client = Client::tcp(world.responder.address());
+    assert_eq!(Answer::read(&client.post(&world.about().der()).body).statuses(), ["good"]);
+    let renewed = ThrowawayCa::new("Test CA", KeyKind::Ed25519, SystemClock.now()).unwrap();
+    renewed.identity.write_certificate(&world.site.path("ca.crt")).unwrap();
+    renewed.identity.write_key(&world.site.path("ca.key")).unwrap();
+    world.responder.signal(Signal::SIGHUP);
+    let request = Request::about(&CertId::new(&renewed.identity.certificate, "0a1b")).der();
+    // Over the connection that was open before.
+    let answer = eventually("the new key answers", || {
+        let body = client.post(&request).body;
+        (body.len() > 5).then(|| Answer::read(&body))
+    });
+    assert!(answer.is_signed_by(&renewed.identity.certificate));
+    assert!(client.post(&world.about().der()).body.len() == 5, "the old key is not asked for");
+    assert!(world.log().contains("reloaded: "), "{}", world.log());
+}
+
+#[test]
+fn a_reload_takes_the_new_configuration() {
+    let world = World::new("");
+    let nonce = || {
+        let der = world.about().with_nonce(b"n").der();
+        Answer::read(&world.responder.post(&der)).extension(NONCE)
+    };
+    assert!(nonce().is_some());
+    let port = world.responder.port;
+    world.site.configure(&format!("port = {port}\n[answers]\nnonce = \"ignore\"\n"));
+    world.responder.signal(Signal::SIGHUP);
+    eventually("the nonce is ignored", || nonce().is_none().then_some(()));
+}
+
+#[test]
+fn a_reload_of_something_broken_changes_nothing_and_says_why() {
+    let world = World::new("");
+    let path = |name| world.site.path(name);
+    let good = |der: &[u8]| Answer::read(&world.responder.post(der)).statuses() == ["good"];
+    let (key, config) = (fs::read(path("ca.key")).unwrap(), fs::read(path("config.toml")).unwrap());
+    let other = KeyKind::P256.generate().unwrap().private_key_to_pem_pkcs8().unwrap();
+    for (number, (file, content, reason)) in [
+        ("ca.key", &b"no key"[..], "no private key in PEM or DER"),
+        ("ca.key", &other, "the key does not belong to the certificate"),
+        ("config.toml", b"port = 0\n", "port is 0"),
+        ("config.toml", b"port = \n", "config.toml:1:"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(path(file), content).unwrap();
+        world.responder.signal(Signal::SIGHUP);
+        let log = eventually("the reload is refused", || {
+            let log = world.log();
+            (log.matches("not reloaded, going on as before").count() > number).then_some(log)
+        });
+        let last = log.lines().rfind(|line| line.contains("not reloaded")).unwrap();
+        assert!(last.contains(reason), "wanted {reason:?} in {last}");
+        assert!(good(&world.about().der()) && good(&world.about().with_nonce(b"n").der()));
+        fs::write(path("ca.key"), &key).unwrap();
+        fs::write(path("config.toml"), &config).unwrap();
+    }
+    world.responder.signal(Signal::SIGHUP);
+    eventually("the reload is done", || world.log().contains(": reloaded: ").then_some(()));
+    assert!(good(&world.about().der()));
+}
+
+struct World {
+    responder: Running,
+    site: Site,
+}
+
+impl World {
+    fn new(more: &str) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        Self { responder: site.serve(more), site }
+    }
+
+    fn about(&self) -> Request {
+        about(&self.site, "0a1b")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.site.path("serve.log")).unwrap()
+    }
+}
+
+fn about(site: &Site, serial: &str) -> Request {
+    Request::about(&CertId::new(&site.ca.identity.certificate, serial))
+}
+
+/// Posts DER by the FastCGI client of Debian's libfcgi-bin; the body it got.
+fn cgi_fcgi(at: &str, der: &[u8]) -> Vec<u8> {
+    let mut command = Command::new("cgi-fcgi");
+    command.args(["-bind", "-connect", at]).env_clear();
+    command.env("REQUEST_METHOD", "POST").env("CONTENT_LENGTH", der.len().to_string());
+    command.env("REQUEST_URI", "/").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("apt-get install libfcgi-bin");
+    child.stdin.take().unwrap().write_all(der).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let end = output.stdout.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    assert!(output.stdout.starts_with(b"Status: 200 OK\r\n"));
+    output.stdout[end + 4..].to_vec()
+}
+
+/// Processes that are none of our children, ended on drop.
+struct Started(Vec<i32>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _gone = kill(Pid::from_raw(*pid), Signal::SIGTERM);
+        }
+        let gone = |pid: &i32| !Path::new(&format!("/proc/{pid}/exe")).exists();
+        eventually("they end", || self.0.iter().all(gone).then_some(()));
+    }
+}
+
+/// A child, ended on drop.
+struct Ended(Child);
+
+impl Ended {
+    fn stop(mut self) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let status = eventually("it ends", || self.0.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = site.configure(&format!("port = {port}\n"));
+    let output = run(Command::new(PROGRAM).args(["serve", "--config"]).arg(&config), "ocsp-fcgi");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("listening: 127.0.0.1:{port}: ")), "{stderr}");
+}
