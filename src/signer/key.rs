@@ -71,15 +71,17 @@ pub fn load(path: &Path, others: ReadableByOthers) -> Result<PKey<Private>, KeyE
         Zeroizing::new(fs::read(path).map_err(|error| KeyError::Read(path.to_owned(), error))?);
     let mut encrypted = false;
     // Without a callback OpenSSL would ask on the terminal.
-    let parsed = PKey::private_key_from_pem_callback(&octets, |_| {
+    let mut ask = |_: &mut [u8]| {
         encrypted = true;
         Ok(0)
+    };
+    let parsed = PKey::private_key_from_pem_callback(&octets, &mut ask).or_else(|error| {
+        PKey::private_key_from_der(&octets)
+            .or_else(|_| PKey::private_key_from_pkcs8_callback(&octets, &mut ask))
+            .map_err(|_| error)
     });
-    match parsed {
-        Ok(key) => Ok(key),
-        Err(_) if encrypted => Err(KeyError::Encrypted(path.to_owned())),
-        Err(error) => {
-            PKey::private_key_from_der(&octets).map_err(|_| KeyError::NoKey(path.to_owned(), error))
-        }
-    }
+    parsed.map_err(|error| match encrypted {
+        true => KeyError::Encrypted(path.to_owned()),
+        false => KeyError::NoKey(path.to_owned(), error),
+    })
 }
