@@ -50,7 +50,7 @@ enum Command {
     Cgi,
     /// Answer one OCSP request, DER in and DER out
     ///
-    /// With: openssl ocsp -issuer ca.crt -cert site.crt -reqout - | ocsp-fcgi respond | openssl ocsp -respin - -CAfile ca.crt …
+    /// With: openssl ocsp -no_nonce -issuer ca.crt -cert site.crt -reqout - | ocsp-fcgi respond | openssl ocsp -no_nonce -respin - -CAfile ca.crt …
     Respond(respond::Arguments),
     /// Say what is right and what is wrong with configuration, keys, cache and database
     ///
@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             log::error!("stopped: error={}", logging::quoted(format!("{error:#}")));
             if error.is::<ConfigErrors>() {
-                eprint!("{error}"); // a line for each, which begins with its place
+                eprintln!("{error}"); // a line for each, which begins with its place
             } else {
                 eprintln!("ocsp-fcgi: {error:#}");
             }
