@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
@@ -48,6 +48,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             temporary.path()
         }
     };
+    // From here on, so that whenever one comes the responder and the folder go, too.
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let port = arguments.port.map_or_else(free_port, Ok)?;
     let (valid, revoked) = set_up(folder, port)?;
     let _responder = Responder::start(folder, port)?;
@@ -68,8 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     println!("All three answers are as they should be, and OpenSSL verified their signatures.");
     if arguments.keep {
         show_commands(folder, port, &revoked);
-        // Either one ends the wait, and then, in order, the responder and the folder.
-        Signals::new([SIGINT, SIGTERM])?.forever().next();
+        signals.forever().next();
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -131,8 +132,18 @@ fn configuration(port: u16) -> String {
 fn ask(folder: &Path, port: u16, name: &str, status: &str) -> Result<bool> {
     let certificate = format!("{name}.crt");
     let url = format!("http://localhost:{port}");
-    let arguments =
-        ["ocsp", "-issuer", "ca.crt", "-cert", &certificate, "-CAfile", "ca.crt", "-url", &url];
+    let arguments = [
+        "ocsp",
+        "-no_nonce",
+        "-issuer",
+        "ca.crt",
+        "-cert",
+        &certificate,
+        "-CAfile",
+        "ca.crt",
+        "-url",
+        &url,
+    ];
     println!("   $ openssl {}", arguments.join(" "));
     let output = Command::new("openssl")
         .args(arguments)
