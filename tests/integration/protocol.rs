@@ -6,6 +6,9 @@ use std::process::Command;
 
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
+use ocsp_fcgi::store::StatusLedger;
+use ocsp_fcgi::store::ledger::SqliteLedger;
+use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use openssl::x509::X509;
 
@@ -137,7 +140,7 @@ fn an_issuer_is_the_one_whose_name_and_key_both_match() {
     assert_eq!(site.ask(&Request::about(&ours)).statuses(), ["good"]);
 }
 
-// rule: ANS-4
+// rule: ANS-1, ANS-4
 #[test]
 fn one_request_about_two_of_our_issuers_is_refused() {
     let site = Site::with_certificates(KeyKind::P256);
@@ -147,12 +150,16 @@ fn one_request_about_two_of_our_issuers_is_refused() {
     let port = crate::support::free_port();
     let config = site.write_config(&format!(
         "port = {port}\n[[issuer]]\ncertificate = \"ca.crt\"\nkey = \"ca.key\"\n\
-         [[issuer]]\ncertificate = \"other.crt\"\nkey = \"other.key\"\n\
+         [[issuer]]\ncertificate = \"other.crt\"\nkey = \"other.key\"\ntable = \"other_certs\"\n\
          [database]\nsqlite = \"certs.db\"\n"
     ));
+    let table = "other_certs".to_owned();
+    let ledger = SqliteLedger::new(Options { path: site.path("certs.db"), table });
+    ledger.create_table().unwrap();
     let responder = Running::start(&config, port);
     let first = CertId::new(&site.ca.identity.certificate, "0a1b");
-    let second = CertId::new(&other.identity.certificate, "0c04");
+    // The first CA's row says nothing about the same serial of the second.
+    let second = CertId::new(&other.identity.certificate, "0a1b");
     let answer = Answer::read(&responder.post(&Request::about(&first).der()));
     assert!(answer.is_signed_by(&site.ca.identity.certificate));
     let answer = Answer::read(&responder.post(&Request::about(&second).der()));

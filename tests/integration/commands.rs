@@ -1,0 +1,375 @@
+//! Each command: what it prints on stdout and stderr, and its exit code.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use ocsp_fcgi::demo::{KeyKind, write_private};
+
+use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
+use crate::support::site::{PROGRAM, Site};
+use crate::support::{eventually, free_port, run};
+
+#[test]
+fn help_and_version_are_on_stdout_with_exit_code_0() {
+    for arguments in [&["--help"][..], &["-h"], &[], &["serve", "--help"], &["demo", "-h"]] {
+        let output = ocsp_fcgi(arguments);
+        let stdout = text(&output.stdout);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+        assert!(stdout.contains("Usage: ocsp-fcgi"), "{arguments:?}: {stdout}");
+    }
+    let help = text(&ocsp_fcgi(&["--help"]).stdout);
+    for command in ["serve", "cgi", "respond", "check", "demo"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let own = text(&ocsp_fcgi(&[command, "--help"]).stdout);
+        assert!(own.contains(&format!("Usage: ocsp-fcgi {command}")), "{own}");
+    }
+    let version = text(&ocsp_fcgi(&["--version"]).stdout);
+    assert_eq!(version, format!("ocsp-fcgi {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
+    for arguments in [
+        &["--nonsense"][..],
+        &["server"],
+        &["serve", "extra"],
+        &["respond", "--in"],
+        &["demo", "--port", "99999"],
+        &["check", "--config"],
+    ] {
+        let output = ocsp_fcgi(arguments);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+        assert!(text(&output.stderr).starts_with("error: "), "{arguments:?}");
+    }
+    assert!(text(&ocsp_fcgi(&["server"]).stderr).contains("'serve'"), "a guess");
+}
+
+#[test]
+fn each_command_tells_that_the_configuration_is_missing_or_wrong() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let wrong = site.write_config("prot = 1\nport = 0\n");
+    for command in ["serve", "check", "respond", "cgi"] {
+        let output = ocsp_fcgi(&[command, "--config", "/nowhere/config.toml"]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert_eq!(text(&output.stderr), "/nowhere/config.toml: no such file\n");
+        let output = ocsp_fcgi(&[command, "--config", wrong.to_str().unwrap()]);
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{stderr}");
+        assert!(
+            stderr.contains("config.toml:1:1: ") && stderr.contains("config.toml:2:"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn check_says_ok_to_what_is_well() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("port = 9999\n[listen]\nunix = \"s.sock\"\n");
+    let output = check(&config);
+    let stdout = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{stdout}");
+    for line in [
+        "ok       configuration ",
+        "ok       listens on 127.0.0.1:9999\n",
+        "ok       issuer CN=Test CA\n",
+        "ok       signer CN=Test CA: ecdsa-with-SHA256, valid until ",
+        "ok       cache folder ",
+        "all is well\n",
+    ] {
+        assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
+    }
+    assert!(!stdout.contains("WRONG"), "{stdout}");
+}
+
+#[test]
+fn check_says_all_that_is_wrong_and_exits_with_1() {
+    let site = Site::with_certificates(KeyKind::P256);
+    fs::write(site.path("file"), "in the way").unwrap();
+    let config = site.write_config(
+        "itcert = \"ca.crt\"\nitkey = \"missing.key\"\ncachefolder = \"file/cache\"\n\
+         dbip = \"127.0.0.1:1\"\ndbuser = \"u\"\ndbpassword = \"hush\"\ndbname = \"n\"\n",
+    );
+    let output = check(&config);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    for line in [
+        "WRONG    key ",
+        "missing.key: No such file",
+        "WRONG    cache folder ",
+        "WRONG    database 127.0.0.1:1: ",
+        "3 things are wrong\n",
+    ] {
+        assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
+    }
+    assert!(!stdout.contains("hush"));
+}
+
+#[test]
+fn check_and_serve_refuse_a_key_that_is_not_as_it_should_be() {
+    let site = Site::with_certificates(KeyKind::Rsa2048);
+    let other = KeyKind::Rsa2048.generate().unwrap();
+    write_private(&site.path("other.key"), &other.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let open = site.path("open.key");
+    fs::copy(site.path("ca.key"), &open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let cipher = openssl::symm::Cipher::aes_128_cbc();
+    let key = &site.ca.identity.key;
+    let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap();
+    write_private(&site.path("encrypted.key"), &encrypted).unwrap();
+    let old = key.rsa().unwrap().private_key_to_pem_passphrase(cipher, b"secret").unwrap();
+    write_private(&site.path("old.key"), &old).unwrap();
+    let cipher = ["pkcs8", "-topk8", "-in", "ca.key", "-outform", "DER", "-out", "sealed.key"];
+    openssl(&site, &[&cipher[..], &["-passout", "pass:secret"]].concat());
+    write_private(&site.path("empty.key"), b"").unwrap();
+    fs::copy(site.path("ca.crt"), site.path("cert.key")).unwrap();
+    fs::set_permissions(site.path("cert.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (name, reason) in [
+        ("missing.key", "No such file"),
+        ("open.key", "others can read it (mode 0644), wanted: `chmod o= "),
+        ("other.key", "the key does not belong to the certificate"),
+        ("encrypted.key", "it is encrypted"),
+        ("old.key", "it is encrypted"),
+        ("sealed.key", "encrypted"),
+        ("empty.key", "no private key in PEM or DER"),
+        ("cert.key", "no private key in PEM or DER"),
+        ("", "ca.crt"),
+    ] {
+        let key = if name.is_empty() { "." } else { name };
+        let config = site.write_config(&format!(
+            "port = {}\nitcert = \"ca.crt\"\nitkey = \"{key}\"\n[database]\nsqlite = \"certs.db\"\n",
+            free_port()
+        ));
+        let config = config.to_str().unwrap();
+        for command in ["check", "serve", "respond"] {
+            // With a terminal to ask on: `script` gives it one. It must not ask.
+            let line = format!("exec {PROGRAM} {command} --config {config} 2>&1 </dev/null");
+            let mut script = Command::new("script");
+            let output = run(script.args(["-qec", &line, "/dev/null"]), "bsdutils");
+            let said = text(&output.stdout);
+            assert_eq!(output.status.code(), Some(1), "{command} {name}: {said}");
+            if !name.is_empty() {
+                assert!(said.contains(reason), "{command}: wanted {reason:?} in\n{said}");
+            }
+            assert!(said.contains(key) && !said.contains("panicked"), "{said}");
+            assert!(!said.contains("Enter"), "it asks: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_taken_where_the_configuration_says_so_loudly() {
+    let site = Site::with_certificates(KeyKind::P256);
+    fs::set_permissions(site.path("ca.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let config = site.configure("permissions = \"warn\"\n");
+    let output = check(&config);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(stdout.contains("warning  key ") && stdout.contains("(mode 0644)"), "{stdout}");
+}
+
+#[test]
+fn keys_of_every_form_are_loaded() {
+    for kind in [KeyKind::Rsa2048, KeyKind::P256, KeyKind::Ed25519] {
+        let site = Site::with_certificates(kind);
+        let key = &site.ca.identity.key;
+        let mut forms = vec![
+            ("PKCS#8 PEM", key.private_key_to_pem_pkcs8().unwrap()),
+            ("PKCS#8 DER", key.private_key_to_pkcs8().unwrap()),
+        ];
+        if let Ok(rsa) = key.rsa() {
+            forms.push(("PKCS#1 PEM", rsa.private_key_to_pem().unwrap()));
+            forms.push(("PKCS#1 DER", rsa.private_key_to_der().unwrap()));
+        }
+        if let Ok(ec) = key.ec_key() {
+            forms.push(("SEC1 PEM", ec.private_key_to_pem().unwrap()));
+            forms.push(("SEC1 DER", ec.private_key_to_der().unwrap()));
+            // As `openssl ecparam -genkey` writes it: the parameters first.
+            let mut with_parameters =
+                b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+                    .to_vec();
+            with_parameters.extend(ec.private_key_to_pem().unwrap());
+            forms.push(("EC PARAMETERS", with_parameters));
+        }
+        let der = site.ca.identity.certificate.to_der().unwrap();
+        let config = site.configure("");
+        for (form, octets) in forms {
+            write_private(&site.path("ca.key"), &octets).unwrap();
+            let output = respond(&config, &[], &about(&site, "0a1b"));
+            assert_eq!(Answer::read(&output.stdout).statuses(), ["good"], "{form}");
+        }
+        fs::write(site.path("ca.crt"), der).unwrap();
+        let output = respond(&config, &[], &about(&site, "0a1b"));
+        assert_eq!(Answer::read(&output.stdout).statuses(), ["good"], "certificate in DER");
+    }
+}
+
+#[test]
+fn respond_answers_from_stdin_and_files() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("");
+    let der = about(&site, "0a1b");
+    let output = respond(&config, &[], &der);
+    assert_eq!(Answer::read(&output.stdout).statuses(), ["good"]);
+    assert_eq!(respond(&config, &[], b"nonsense").stdout, MALFORMED);
+    assert_eq!(respond(&config, &[], b"").stdout, MALFORMED);
+
+    let (input, place) = (site.path("in.der"), site.path("out.der"));
+    fs::write(&input, &der).unwrap();
+    let (input, place) = (input.to_str().unwrap(), place.to_str().unwrap());
+    assert_eq!(respond(&config, &["--in", input, "--out", place], b"").stdout, b"");
+    assert_eq!(Answer::read(&fs::read(place).unwrap()).statuses(), ["good"]);
+    // The way the earliest responder was called: the answer over the request.
+    assert_eq!(respond(&config, &["--in", input, "--out", input], b"").stdout, b"");
+    assert_eq!(Answer::read(&fs::read(input).unwrap()).statuses(), ["good"]);
+    // Through a link, whose target is to be written.
+    fs::write(site.path("real.der"), &der).unwrap();
+    symlink("real.der", site.path("link.der")).unwrap();
+    let link = site.path("link.der").into_os_string().into_string().unwrap();
+    respond(&config, &["--in", &link, "--out", &link], b"");
+    assert_eq!(Answer::read(&fs::read(site.path("real.der")).unwrap()).statuses(), ["good"]);
+    let output = respond(&config, &["--in", &link, "--out", "/dev/stdout"], b"");
+    assert_eq!(output.stdout, MALFORMED, "an answer is no request");
+    let left = fs::read_dir(site.folder.path()).unwrap();
+    let left = left
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".tmp"));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn respond_tells_what_it_cannot_read_or_write() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("[limits]\nrequest_bytes = 1024\n");
+    for (arguments, input, reason) in [
+        (&["--in", "/nowhere/in.der"][..], &b""[..], "request /nowhere/in.der: No such file"),
+        (&["--out", "/nowhere/out.der"], b"0", "answer /nowhere/out.der: "),
+        (&[], &[0; 1025], "request on stdin: more than 1024 octets, the limit request_bytes"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["respond", "--config"]).arg(&config).args(arguments);
+        let output = with_input(&mut command, input);
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{stderr}");
+        assert!(stderr.contains(reason), "wanted {reason:?} in {stderr}");
+    }
+}
+
+#[test]
+fn the_pipe_of_the_help_text_works() {
+    let site = Site::with_certificates(KeyKind::P256);
+    site.configure("");
+    let help = text(&ocsp_fcgi(&["respond", "--help"]).stdout);
+    let words: Vec<_> = help.split_whitespace().collect();
+    let words = words.join(" ");
+    let (_, pipe) = words.split_once("With: ").unwrap();
+    let (pipe, _) = pipe.split_once(" …").unwrap();
+    let line = pipe.replace("site.crt", "good.crt").replace("ocsp-fcgi", PROGRAM);
+    let line = format!("{line} -issuer ca.crt -cert good.crt");
+    let mut shell = Command::new("sh");
+    let output = run(shell.args(["-c", &line]).current_dir(site.folder.path()), "openssl");
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(said.contains("good.crt: good") && said.contains("Response verify OK"), "{said}");
+}
+
+#[test]
+fn the_demo_runs_whole_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    let output = run(command.arg("demo").env("TMPDIR", temporary.path()), "openssl");
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}{}", text(&output.stderr));
+    assert_eq!(stdout.matches("Response verify OK").count(), 3, "{stdout}");
+    for line in ["valid.crt: good", "revoked.crt: revoked", "unlisted.crt: unknown"] {
+        assert!(stdout.contains(line), "{stdout}");
+    }
+    assert!(stdout.contains("All three answers are as they should be"), "{stdout}");
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+
+    // Into a folder that stays, twice.
+    let folder = temporary.path().join("kept");
+    for _ in 0..2 {
+        let mut command = Command::new(PROGRAM);
+        let output = run(command.args(["demo", "--folder"]).arg(&folder), "openssl");
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(folder.join("config.toml").exists() && folder.join("cache").exists());
+    }
+}
+
+#[test]
+fn the_demo_that_is_kept_ends_with_all_its_parts_by_any_signal() {
+    for (signal, to_group) in
+        [(Signal::SIGTERM, false), (Signal::SIGINT, true), (Signal::SIGHUP, false)]
+    {
+        let temporary = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = Command::new(PROGRAM);
+        command.args(["demo", "--keep", "--port", &port.to_string()]);
+        command.env("TMPDIR", temporary.path()).stdin(Stdio::null()).process_group(0);
+        let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let shown = lines.find(|line| line.contains("goes on until Ctrl-C"));
+        assert!(shown.is_some(), "{signal}");
+        let group = Pid::from_raw(demo.id().try_into().unwrap());
+        // Ctrl-C goes to the whole group of a terminal, `kill` to one process.
+        if to_group {
+            killpg(group, signal).unwrap()
+        } else {
+            kill(group, signal).unwrap()
+        }
+        eventually("the demo ends", || demo.try_wait().unwrap());
+        let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let left = (0..100).all(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            listens()
+        });
+        // Not to be left behind by a test that fails.
+        let _nobody_there = killpg(group, Signal::SIGKILL);
+        assert!(!left, "{signal}: the responder goes on");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "{signal}: files left");
+    }
+}
+
+fn ocsp_fcgi(arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    run(command.args(arguments).env_remove("OCSP_FCGI_CONFIG"), "ocsp-fcgi")
+}
+
+fn check(config: &Path) -> Output {
+    ocsp_fcgi(&["check", "--config", config.to_str().unwrap()])
+}
+
+#[track_caller]
+fn respond(config: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(["respond", "--config"]).arg(config).args(arguments);
+    let output = with_input(&mut command, input);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    output
+}
+
+fn with_input(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _not_read = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn openssl(site: &Site, arguments: &[&str]) {
+    let mut command = Command::new("openssl");
+    let output = run(command.args(arguments).current_dir(site.folder.path()), "openssl");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+fn about(site: &Site, serial: &str) -> Vec<u8> {
+    Request::about(&CertId::new(&site.ca.identity.certificate, serial)).der()
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
