@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use openssl::sha;
+use rustix::fs::{Mode, OFlags};
 
 use crate::logging::{Trouble, quoted};
 use crate::ocsp::CertId;
@@ -45,7 +46,7 @@ impl Disk {
     /// Reads the answer to a question, whatever it may be.
     pub fn read(&self, cert_id: &CertId<'_>) -> Option<CacheFile> {
         let read = || -> io::Result<CacheFile> {
-            let mut file = File::open(self.path(cert_id))?;
+            let mut file = open(&self.path(cert_id))?;
             let metadata = file.metadata()?;
             let mut der = Vec::with_capacity(1024);
             (&mut file).take(MAX_FILE).read_to_end(&mut der)?;
@@ -83,23 +84,33 @@ impl Disk {
     }
 
     /// Moves the modification time of an answer to `confirmed`, if the file still
-    /// holds `der`: another process may have put a newer answer there, which this
-    /// confirmation is not about.
-    pub fn confirm(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
-        let confirm = || -> io::Result<()> {
-            let mut file = File::open(self.path(cert_id))?;
+    /// holds `der`. Another process may have put another answer there: that is given
+    /// back.
+    pub fn confirm(
+        &self,
+        cert_id: &CertId<'_>,
+        der: &[u8],
+        confirmed: Timestamp,
+    ) -> Option<CacheFile> {
+        let confirm = || -> io::Result<Option<CacheFile>> {
+            let mut file = open(&self.path(cert_id))?;
             let mut found = Vec::with_capacity(der.len() + 1);
             (&mut file).take(MAX_FILE).read_to_end(&mut found)?;
-            if found == der && timestamp(file.metadata()?.modified()?) < confirmed {
+            let modified = timestamp(file.metadata()?.modified()?);
+            if found != der {
+                return Ok(Some(CacheFile { der: found, modified }));
+            }
+            if modified < confirmed {
                 file.set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
             }
-            Ok(())
+            Ok(None)
         };
-        match confirm() {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.report("confirming", &error),
-        }
+        confirm().unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                self.report("confirming", &error);
+            }
+            None
+        })
     }
 
     /// Removes an answer.
@@ -178,6 +189,12 @@ pub fn sweep(
         }
     }
     Ok(removed)
+}
+
+/// Opens what should be a file of ours; does not wait for what is none, as a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<()> {

@@ -68,6 +68,20 @@ impl Entry {
         self.confirmed.fetch_max(at.unix(), Ordering::Relaxed);
     }
 
+    /// Whether the row was read later for this one than for `other`; within the same
+    /// second, which tells nothing, one that says revoked is believed.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let (own, others) = (self.confirmed(), other.confirmed());
+        own > others || (own == others && self.status != other.status && !self.is_good())
+    }
+
+    /// Whether it says `good`.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.status == CertStatus::Good
+    }
+
     /// What is left of the freshness window; zero when the row must be read again.
     ///
     /// Both instants are cut to whole seconds, so that with `<` the real time

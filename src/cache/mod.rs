@@ -68,7 +68,7 @@ impl ResponseCache {
         let confirmed = if file.modified <= now { file.modified } else { Timestamp::EPOCH };
         let entry = Arc::new(Entry::new(&file.der, answer.response.status, validity, confirmed));
         let in_memory = self.memory.get(cert_id.der());
-        if in_memory.is_none_or(|other| other.confirmed() < entry.confirmed()) {
+        if in_memory.is_none_or(|other| entry.supersedes(&other)) {
             self.memory.put(cert_id.der(), Arc::clone(&entry));
         }
         Some(entry)
@@ -85,8 +85,15 @@ impl ResponseCache {
     /// Notes that the row still says what the answer says, as read at `at`.
     pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, at: Timestamp) {
         entry.confirm(at);
-        if let Some(disk) = &self.disk {
-            disk.confirm(cert_id, entry.der(), at);
+        let Some(disk) = &self.disk else { return };
+        let Some(file) = disk.confirm(cert_id, entry.der(), at) else { return };
+        // Signed anew by another process, which is as good, or by what the row said in
+        // between: nobody is to find that when the store is out of reach.
+        let says_the_same = SignedAnswer::from_der(&file.der)
+            .is_ok_and(|answer| answer.response.status == entry.status());
+        let is_older = file.modified < at || (file.modified == at && !entry.is_good());
+        if !says_the_same && is_older {
+            disk.write(cert_id, entry.der(), at);
         }
     }
 

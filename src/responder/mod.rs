@@ -238,9 +238,7 @@ impl Responder {
         // Another process may have seen the row later than we did.
         let on_disk = self.load(issuer, cert_id, now);
         let latest = match (cached, on_disk) {
-            (Some(cached), Some(on_disk)) if on_disk.confirmed() > cached.confirmed() => {
-                Some(on_disk)
-            }
+            (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached) => Some(on_disk),
             (cached, on_disk) => cached.or(on_disk),
         };
         latest.map_or(Reply::Error(ErrorStatus::TryLater), Reply::Kept)
