@@ -128,6 +128,21 @@ impl Site {
         Running::start(&config, port)
     }
 
+    /// One of several processes that serve this site and share its cache folder, with
+    /// the log in `beside-NUMBER/serve.log`. `more` begins in the table `[cache]`.
+    pub fn serve_beside(&self, number: usize, more: &str) -> Running {
+        let folder = self.path(&format!("beside-{number}"));
+        fs::create_dir_all(&folder).unwrap();
+        let port = free_port();
+        let config = folder.join("config.toml");
+        let text = format!(
+            "port = {port}\nitcert = \"../ca.crt\"\nitkey = \"../ca.key\"\n\
+             cachefolder = \"../cache\"\n[database]\nsqlite = \"../certs.db\"\n[cache]\n{more}"
+        );
+        ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
+        Running::start(&config, port)
+    }
+
     /// DER of a request about `NAME.crt`, made by `openssl ocsp` with these options.
     pub fn request(&self, name: &str, options: &[&str]) -> Vec<u8> {
         let file = self.path(&format!("request-{name}.der"));
