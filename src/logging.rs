@@ -14,6 +14,7 @@ mod trouble;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -92,8 +93,19 @@ pub fn start(target: Target, level: LevelFilter, launcher: Launcher) -> Result<G
     let logger = Logger::new(target, launcher, Outlets::default()).map_err(StartError::Thread)?;
     log::set_boxed_logger(Box::new(logger)).map_err(StartError::Started)?;
     log::set_max_level(level);
+    ON_STDERR
+        .store(choose(target, launcher, StandardError::look()) == Way::Stderr, Ordering::Relaxed);
     Ok(Guard(()))
 }
+
+/// Whether the log of this process goes to its standard error, so that what is logged
+/// need not be printed there as well.
+#[must_use]
+pub fn is_on_stderr() -> bool {
+    ON_STDERR.load(Ordering::Relaxed)
+}
+
+static ON_STDERR: AtomicBool = AtomicBool::new(false);
 
 impl Drop for Guard {
     fn drop(&mut self) {

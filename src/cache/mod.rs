@@ -5,7 +5,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
 use crate::time::Timestamp;
@@ -22,6 +24,7 @@ pub use memory::Memory;
 pub struct ResponseCache {
     memory: Arc<Memory>,
     disk: Option<Disk>,
+    foreign: Trouble,
 }
 
 impl ResponseCache {
@@ -30,7 +33,7 @@ impl ResponseCache {
     #[must_use]
     pub fn new(memory: Arc<Memory>, folder: Option<&Path>, signer_certificate: &[u8]) -> Self {
         let disk = folder.map(|folder| Disk::new(folder, signer_certificate));
-        Self { memory, disk }
+        Self { memory, disk, foreign: Trouble::new(log::Level::Warn) }
     }
 
     /// The answer in memory, unless it has ended.
@@ -56,7 +59,13 @@ impl ResponseCache {
             .ok()
             .filter(|answer| answer.response.cert_id == cert_id.der() && is_ours(answer));
         let Some(answer) = answer else {
-            log::warn!("cached answer is not ours, signing anew: serial={}", cert_id.serial());
+            self.foreign.begin(
+                Instant::now(),
+                format_args!(
+                    "cached answer is not ours as we sign now, signing anew: serial={}",
+                    cert_id.serial()
+                ),
+            );
             disk.remove(cert_id);
             return None;
         };

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,15 +79,26 @@ pub fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            log::error!("stopped: error={}", logging::quoted(format!("{error:#}")));
-            if error.is::<ConfigErrors>() {
-                eprintln!("{error}"); // a line for each, which begins with its place
-            } else {
-                eprintln!("ocsp-fcgi: {error:#}");
-            }
-            log::logger().flush();
+            tell(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Says why the program ends: to the log, and to whoever started it, but not twice in
+/// one place.
+fn tell(error: &anyhow::Error) {
+    if !logging::is_on_stderr() || !io::stderr().is_terminal() {
+        log::error!("stopped: error={}", logging::quoted(format!("{error:#}")));
+        log::logger().flush();
+    }
+    if logging::is_on_stderr() && !io::stderr().is_terminal() {
+        return;
+    }
+    if error.is::<ConfigErrors>() {
+        eprintln!("{error}"); // a line for each, which begins with its place
+    } else {
+        eprintln!("ocsp-fcgi: {error:#}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use arc_swap::ArcSwap;
-use fastcgi::listener::{Access, Family, Listener, listening_family};
+use fastcgi::listener::{Access, Family, ListenError, Listener, listening_family};
 use fastcgi::server::{Handle, Server, Settings, Stopped};
 use listenfd::ListenFd;
 use nix::unistd::{Group, User};
@@ -151,8 +151,13 @@ fn tcp(port: u16, config: &Config) -> Result<Vec<Listener>> {
     }
 }
 
-fn is_absent(error: &fastcgi::listener::ListenError) -> bool {
-    let fastcgi::listener::ListenError::System { source, .. } = error else { return false };
+fn is_refused(error: &ListenError) -> bool {
+    let ListenError::System { source, .. } = error else { return false };
+    source.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn is_absent(error: &ListenError) -> bool {
+    let ListenError::System { source, .. } = error else { return false };
     source.kind() == io::ErrorKind::AddrNotAvailable
         || source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
@@ -161,7 +166,17 @@ fn unix(socket: &UnixSocket) -> Result<Listener> {
     let owner = socket.owner.as_deref().map(user_id).transpose()?;
     let group = socket.group.as_deref().map(group_id).transpose()?;
     let access = Access { mode: socket.mode, owner, group };
-    Listener::unix(&socket.path, access).context("listening")
+    Listener::unix(&socket.path, access).map_err(|error| {
+        let refused = is_refused(&error);
+        let error = anyhow!(error).context("listening");
+        if refused && (owner.is_some() || group.is_some()) {
+            error.context(
+                "unix_owner, unix_group: only root, or a member of the group, may set them",
+            )
+        } else {
+            error
+        }
+    })
 }
 
 fn user_id(name: &str) -> Result<u32> {

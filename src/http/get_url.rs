@@ -1,7 +1,7 @@
 //! The OCSP request in the URL of a GET (RFC 6960 appendix A.1, RFC 9919 section 6).
 //!
 //! Pure: no I/O, no policy, and no ASN.1 beyond the length of the outermost
-//! SEQUENCE. The input is untrusted: fuzz target `get_url`.
+//! SEQUENCE. The input is untrusted.
 
 use std::ops::{ControlFlow, Range};
 

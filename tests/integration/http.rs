@@ -11,8 +11,8 @@ use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::time::{Clock, SystemClock};
 
 use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, UNAUTHORIZED, tlv};
-use crate::support::run;
 use crate::support::site::{Response, Running, Site, http};
+use crate::support::{eventually, run};
 
 // rule: WEB-1
 #[test]
@@ -275,7 +275,9 @@ fn a_body_over_the_limit_is_refused_unread() {
 #[test]
 fn a_get_without_a_request_gets_a_page_and_leaves_no_line_in_the_log() {
     let world = World::new("[log]\nlevel = \"info\"\n");
-    let before = world.log();
+    let before = eventually("the last line of the start", || {
+        Some(world.log()).filter(|log| log.contains(" started: "))
+    });
     for path in ["/", "/index.html", "/favicon.ico", "/ocsp/", "*", "/?MFcw", "/Makefile", "/MF"] {
         let response = world.send(&format!("GET {path} HTTP/1.1\r\n"), b"");
         assert!(response.head.starts_with("HTTP/1.1 200 OK\r\n"), "{path} {}", response.head);
