@@ -10,6 +10,7 @@ use crate::config::{self, Config, Database, Permissions};
 use crate::logging::quoted;
 use crate::responder::gate::Gate;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
+use crate::responder::presigned::Presigned;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
 use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
@@ -72,7 +73,9 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
         signing: Arc::clone(&shared.signing),
     };
     let clock = Arc::new(SystemClock);
-    let responder = Responder::new(Issuers::new(issuers), config.policy, clock, capacity);
+    let presigned = presigned(config, &mut warnings)?;
+    let responder =
+        Responder::new(Issuers::new(issuers), presigned, config.policy, clock, capacity);
     Ok((responder, warnings))
 }
 
@@ -161,7 +164,33 @@ fn warn_of_missing_no_check(
     }
 }
 
-/// What an operator should know of certificates that end within 30 days of `now`.
+/// Reads and verifies the answers signed elsewhere. One that cannot be given is a
+/// warning, since the others can.
+///
+/// # Errors
+///
+/// The folder or the certificates of the CAs cannot be read.
+pub fn presigned(config: &Config, warnings: &mut Vec<String>) -> Result<Presigned> {
+    let Some(settings) = &config.presigned else { return Ok(Presigned::default()) };
+    let now = SystemClock.now();
+    let (presigned, refused) = Presigned::load(&settings.folder, &settings.ca, now)?;
+    for error in refused {
+        warnings.push(format!("{:#}, not given", anyhow!(error)));
+    }
+    warnings.extend(presigned_endings(&presigned, now));
+    Ok(presigned)
+}
+
+fn presigned_endings(presigned: &Presigned, now: Timestamp) -> impl Iterator<Item = String> {
+    presigned.iter().filter(move |answer| answer.ends_soon(now)).map(|answer| {
+        let path = quoted(answer.path().display()).to_string();
+        let ends = answer.validity().next_update;
+        format!("pre-signed answer ends soon, and needs a successor: file={path} ends={ends}")
+    })
+}
+
+/// What an operator should know of certificates that end within 30 days of `now`, and
+/// of pre-signed answers that end soon.
 #[must_use]
 pub fn endings(responder: &Responder, now: Timestamp) -> Vec<String> {
     let last = |issuer: &Issuer| {
@@ -169,7 +198,8 @@ pub fn endings(responder: &Responder, now: Timestamp) -> Vec<String> {
         let last = issuer.signatories().last()?;
         ending(last.signer().certificate(), issuer.certificate(), now)
     };
-    responder.issuers().iter().filter_map(last).collect()
+    let presigned = presigned_endings(responder.presigned_answers(), now);
+    responder.issuers().iter().filter_map(last).chain(presigned).collect()
 }
 
 fn ending(signer: &Certificate, issuer: &Certificate, now: Timestamp) -> Option<String> {

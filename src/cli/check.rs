@@ -37,6 +37,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
             Err(error) => tally.problem(&format!("{error:#}")),
         }
     }
+    check_presigned(&config, &mut tally);
     match &config.cache.folder {
         Some(folder) => check_folder(folder, &mut tally),
         None => tally.warning("no cachefolder: answers are kept in memory only"),
@@ -55,6 +56,22 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         }
     }
     Ok(tally.verdict())
+}
+
+fn check_presigned(config: &Config, tally: &mut Tally) {
+    let mut warnings = Vec::new();
+    match app::presigned(config, &mut warnings) {
+        Ok(presigned) => {
+            for answer in presigned.iter() {
+                let (path, ends) = (answer.path().display(), answer.validity().next_update);
+                tally.fine(&format!("pre-signed answer {path}: valid until {ends}"));
+            }
+            for warning in warnings {
+                tally.problem(&warning);
+            }
+        }
+        Err(error) => tally.problem(&format!("{error:#}")),
+    }
 }
 
 fn describe(signer: &Signer, take_over: TakeOver) -> String {

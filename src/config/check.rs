@@ -13,7 +13,7 @@ use crate::config::error::{ConfigErrors, Warning};
 use crate::config::file::{Field, File, Section};
 use crate::config::secrets::{self, Readers};
 use crate::config::{
-    Config, Issuer, Listen, Log, Signer, UnixSocket, answers, database, keys, values,
+    Config, Issuer, Listen, Log, Presigned, Signer, UnixSocket, answers, database, keys, values,
 };
 use crate::responder::policy::Policy;
 
@@ -65,6 +65,7 @@ fn check(
     let listen = listen(&file);
     let policy = answers::policy(&file);
     let issuers = issuers(&file, &policy);
+    let presigned = presigned(&file);
     let database = database::read(&file, readers, permissions);
     let cache = answers::cache(&file);
     let rsa_padding = file.section("answers").choice("rsa_padding").or_default();
@@ -78,6 +79,7 @@ fn check(
                 path,
                 listen,
                 issuers,
+                presigned,
                 database,
                 cache,
                 policy,
@@ -185,6 +187,18 @@ fn issuers(file: &File<'_>, policy: &Policy) -> Option<Vec<Issuer>> {
         })
         .collect();
     issuers.into_iter().collect()
+}
+
+fn presigned(file: &File<'_>) -> Option<Presigned> {
+    let section = file.section("presigned");
+    let [folder, ca] = ["folder", "ca"].map(|key| section.path(key));
+    for (one, other) in [(&folder, &ca), (&ca, &folder)] {
+        if let (Some(at), None) = (one.at, other.at) {
+            let problem = format!("{} is given, wanted {} with it", one.key, other.key);
+            file.report.error(at, problem);
+        }
+    }
+    Some(Presigned { folder: folder.value?, ca: ca.value? })
 }
 
 fn next_signer(section: &Section<'_>) -> Option<Signer> {

@@ -4,7 +4,7 @@ use crate::config::error::printable;
 use crate::config::file::{File, Number, Section};
 
 /// Every key there is, by table; the first table is the top of the file.
-pub const KEYS: [(&str, &[&str]); 8] = [
+pub const KEYS: [(&str, &[&str]); 9] = [
     (
         "",
         &[
@@ -66,6 +66,7 @@ pub const KEYS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("log", &["target", "level"]),
+    ("presigned", &["folder", "ca"]),
     (
         "issuer",
         &[

@@ -38,6 +38,8 @@ pub struct Config {
     pub listen: Listen,
     /// The CAs answered for; at least one.
     pub issuers: Vec<Issuer>,
+    /// Answers signed elsewhere.
+    pub presigned: Option<Presigned>,
     /// Where statuses come from.
     pub database: Database,
     /// Where answers are kept.
@@ -105,6 +107,15 @@ pub struct Signer {
     pub certificate: Option<PathBuf>,
     /// When it takes over; none, in time before its predecessor ends.
     pub from: Option<Timestamp>,
+}
+
+/// Answers signed elsewhere, by an offline root for example.
+#[derive(Clone, Debug)]
+pub struct Presigned {
+    /// The folder of the answers, DER.
+    pub folder: PathBuf,
+    /// The certificates of the CAs that have signed them, PEM.
+    pub ca: PathBuf,
 }
 
 /// Where statuses come from.

@@ -78,6 +78,18 @@ impl<'a> CertId<'a> {
         self.serial
     }
 
+    /// Whether another one asks about the same certificate with the same hash
+    /// function: NULL parameters of the hash, or zeros before the serial, make no
+    /// difference.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &CertId<'_>) -> bool {
+        self.hash_algorithm.is_some()
+            && self.hash_algorithm == other.hash_algorithm
+            && self.serial == other.serial
+            && self.issuer_key_hash == other.issuer_key_hash
+            && self.issuer_name_hash == other.issuer_name_hash
+    }
+
     /// Whether it names this issuer: BOTH hashes match.
     #[must_use]
     pub fn names(&self, issuer: &IssuerHashes) -> bool {

@@ -173,15 +173,7 @@ impl<'a> SignedAnswer<'a> {
     ///
     /// [`ResponseError`] for anything else. The signature is not checked here.
     pub fn from_der(der: &'a [u8]) -> Result<Self, ResponseError> {
-        let outer: syntax::OcspResponse<'a> = asn1::parse_single(der).map_err(|_| ResponseError)?;
-        let bytes = outer.response_bytes.ok_or(ResponseError)?;
-        if outer.response_status.value() != 0 || bytes.response_type != syntax::ID_PKIX_OCSP_BASIC {
-            return Err(ResponseError);
-        }
-        let basic: syntax::BasicOcspResponse<'a> =
-            asn1::parse_single(bytes.response).map_err(|_| ResponseError)?;
-        let data: syntax::ResponseData<'a> =
-            basic.tbs_response_data.parse().map_err(|_| ResponseError)?;
+        let (basic, data) = successful(der)?;
         let mut responses = data.responses;
         let (Some(response), None) = (responses.next(), responses.next()) else {
             return Err(ResponseError);
@@ -196,17 +188,45 @@ impl<'a> SignedAnswer<'a> {
                 }
                 syntax::ResponderId::ByName(name) => ResponderId::ByName(name.full_data().to_vec()),
             },
-            response: SingleAnswer {
-                cert_id: response.cert_id.full_data(),
-                status: status(&response.cert_status)?,
-                validity: Validity {
-                    this_update: timestamp(&response.this_update)?,
-                    next_update: timestamp(&response.next_update.ok_or(ResponseError)?)?,
-                },
-                archive_cutoff: read_archive_cutoff(response.single_extensions)?,
-            },
+            response: read_single(response)?,
         })
     }
+}
+
+/// What a successful response says, of each certificate in it.
+///
+/// # Errors
+///
+/// [`ResponseError`] for anything else, and where a nextUpdate is missing. The
+/// signature is not checked here.
+pub fn single_answers(der: &[u8]) -> Result<Vec<SingleAnswer<'_>>, ResponseError> {
+    successful(der)?.1.responses.map(read_single).collect()
+}
+
+fn successful(
+    der: &[u8],
+) -> Result<(syntax::BasicOcspResponse<'_>, syntax::ResponseData<'_>), ResponseError> {
+    let outer: syntax::OcspResponse<'_> = asn1::parse_single(der).map_err(|_| ResponseError)?;
+    let bytes = outer.response_bytes.ok_or(ResponseError)?;
+    if outer.response_status.value() != 0 || bytes.response_type != syntax::ID_PKIX_OCSP_BASIC {
+        return Err(ResponseError);
+    }
+    let basic: syntax::BasicOcspResponse<'_> =
+        asn1::parse_single(bytes.response).map_err(|_| ResponseError)?;
+    let data = basic.tbs_response_data.parse().map_err(|_| ResponseError)?;
+    Ok((basic, data))
+}
+
+fn read_single(response: syntax::SingleResponse<'_>) -> Result<SingleAnswer<'_>, ResponseError> {
+    Ok(SingleAnswer {
+        cert_id: response.cert_id.full_data(),
+        status: status(&response.cert_status)?,
+        validity: Validity {
+            this_update: timestamp(&response.this_update)?,
+            next_update: timestamp(&response.next_update.ok_or(ResponseError)?)?,
+        },
+        archive_cutoff: read_archive_cutoff(response.single_extensions)?,
+    })
 }
 
 impl ErrorStatus {

@@ -16,6 +16,7 @@ use crate::responder::flight::Flights;
 use crate::responder::gate::Gate;
 use crate::responder::issuers::{Acting, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, Requests, StoreDown};
+use crate::responder::presigned::Presigned;
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -25,10 +26,12 @@ pub mod flight;
 pub mod gate;
 pub mod issuers;
 pub mod policy;
+pub mod presigned;
 
 /// Answers requests for the configured issuers.
 pub struct Responder {
     issuers: Issuers,
+    presigned: Presigned,
     policy: Policy,
     clock: Arc<dyn Clock>,
     /// Everything that is no repeat: store lookups, signatures, and waits for them.
@@ -68,12 +71,14 @@ impl Responder {
     #[must_use]
     pub fn new(
         issuers: Issuers,
+        presigned: Presigned,
         policy: Policy,
         clock: Arc<dyn Clock>,
         capacity: Capacity,
     ) -> Self {
         Self {
             issuers,
+            presigned,
             policy,
             clock,
             slow: Gate::new(capacity.slow, 0),
@@ -107,8 +112,11 @@ impl Responder {
     /// readings of a URL that a server in front has mangled.
     #[must_use]
     pub fn recognizes(&self, der: &[u8]) -> bool {
-        Request::from_der(der, self.policy.request_certificates)
-            .is_ok_and(|request| self.issuers.iter().any(|one| one.is_named_by(request.first())))
+        Request::from_der(der, self.policy.request_certificates).is_ok_and(|request| {
+            let cert_id = request.first();
+            self.issuers.iter().any(|issuer| issuer.is_named_by(cert_id))
+                || self.presigned.find(cert_id).is_some()
+        })
     }
 
     /// Answers one request. A refusal is an answer too, so this cannot fail.
@@ -123,8 +131,7 @@ impl Responder {
         };
         let now = self.clock.now();
         let Some(issuer) = self.issuers.find(request.first(), now) else {
-            log::debug!("not one of our issuers: serial={}", request.first().serial());
-            return Reply::Error(ErrorStatus::Unauthorized);
+            return self.presigned(&request, now);
         };
         let policy = issuer.policy();
         if policy.requests == Requests::Signed && request.signature() == Signature::Absent {
@@ -142,6 +149,32 @@ impl Responder {
             }
             _ => self.made(issuer, &request, (nonce, algorithm), now),
         }
+    }
+
+    /// What others have signed of certificates that are not our issuers'.
+    fn presigned(&self, request: &Request<'_>, now: Timestamp) -> Reply {
+        let Some(answer) = request.single().and_then(|cert_id| self.presigned.find(cert_id)) else {
+            log::debug!("not one of our issuers: serial={}", request.first().serial());
+            return Reply::Error(ErrorStatus::Unauthorized);
+        };
+        if answer.validity().contains(now) {
+            return Reply::Authoritative(Arc::clone(answer.representation()), answer.validity());
+        }
+        self.failures.begin(
+            Instant::now(),
+            format_args!(
+                "pre-signed answer is over, answering tryLater: file={} ended={}",
+                quoted(answer.path().display()),
+                answer.validity().next_update
+            ),
+        );
+        Reply::Error(ErrorStatus::TryLater)
+    }
+
+    /// The answers signed elsewhere.
+    #[must_use]
+    pub fn presigned_answers(&self) -> &Presigned {
+        &self.presigned
     }
 
     /// One question without a nonce: most of the world's requests.

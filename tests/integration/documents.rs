@@ -84,6 +84,10 @@ fn each_example_without_a_default_can_be_written() {
     let embedded = without(&embedded, &["dbip", "dbuser", "dbpassword", "dbname"]);
     assert!(matches!(parse(&embedded).0.database, Database::Sqlite(_)));
 
+    let presigned = uncommented(EXAMPLE, "#folder =");
+    let presigned = uncommented(&presigned, "#ca =");
+    assert!(parse(&presigned).0.presigned.is_some());
+
     let mut several = without(EXAMPLE, &["itcert", "itkey"]);
     for line in ["#[[issuer]]", "#certificate =", "#key =", "#signer =", "#table = \"tls_certs"] {
         several = uncommented(&several, line);
@@ -136,7 +140,9 @@ fn without(text: &str, keys: &[&str]) -> String {
 const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// What stands in the example for its form; `password_file` names a file that must
 /// exist.
-const NO_DEFAULT: [&str; 11] = [
+const NO_DEFAULT: [&str; 13] = [
+    "folder",
+    "ca",
     "itsigner",
     "unix",
     "unix_owner",

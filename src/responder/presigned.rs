@@ -1,0 +1,197 @@
+//! Answers signed elsewhere, by an offline root about its intermediates for example:
+//! verified when they are loaded, given until their nextUpdate.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use openssl::error::ErrorStack;
+use openssl::ocsp::{OcspFlag, OcspResponse};
+use openssl::stack::Stack;
+use openssl::x509::X509;
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::verify::X509VerifyFlags;
+
+use crate::http::caching::Representation;
+use crate::ocsp::CertId;
+use crate::ocsp::response::single_answers;
+use crate::serial::Serial;
+use crate::time::{Timestamp, Validity};
+
+/// The answers of a folder, found by CertID.
+#[derive(Default)]
+pub struct Presigned {
+    by_serial: HashMap<Serial, Vec<PresignedAnswer>>,
+}
+
+/// One answer, about one of the certificates in it.
+pub struct PresignedAnswer {
+    path: Arc<Path>,
+    cert_id: Vec<u8>,
+    representation: Arc<Representation>,
+    validity: Validity,
+}
+
+/// Why an answer is not given.
+#[derive(Debug, thiserror::Error)]
+pub enum PresignedError {
+    /// A file or the folder cannot be read.
+    #[error("pre-signed answer {0}")]
+    Read(PathBuf, #[source] io::Error),
+    /// The certificates that it is to be verified by cannot be read.
+    #[error("certificates {0}: no X.509 certificates in PEM")]
+    NoCertificates(PathBuf, #[source] ErrorStack),
+    /// The file holds something else.
+    #[error("pre-signed answer {0}: not a successful OCSPResponse in DER with a nextUpdate")]
+    NotAnAnswer(PathBuf),
+    /// Clients would not accept it.
+    #[error("pre-signed answer {0}: its signature is not of the CA, or not of a signer of the CA")]
+    NotVerified(PathBuf, #[source] ErrorStack),
+    /// It is over.
+    #[error("pre-signed answer {0}: it ended on {1}")]
+    Ended(PathBuf, Timestamp),
+}
+
+impl Presigned {
+    /// Reads every file of a folder whose name does not begin with a dot; verifies
+    /// each answer by the CAs of a PEM file. Those that cannot be given come back as
+    /// errors beside the others.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the CAs cannot be read.
+    pub fn load(
+        folder: &Path,
+        authorities: &Path,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<PresignedError>), PresignedError> {
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            move |error| PresignedError::Read(path, error)
+        };
+        let pem = fs::read(authorities).map_err(unreadable(authorities))?;
+        let trust = Trust::new(&pem)
+            .map_err(|error| PresignedError::NoCertificates(authorities.to_owned(), error))?;
+        let mut loaded = Self::default();
+        let mut refused = Vec::new();
+        let entries = fs::read_dir(folder).map_err(unreadable(folder))?;
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_ours(path))
+            .collect();
+        paths.sort();
+        for path in paths {
+            let added = fs::read(&path)
+                .map_err(unreadable(&path))
+                .and_then(|der| loaded.add(&path, &der, &trust, now));
+            refused.extend(added.err());
+        }
+        Ok((loaded, refused))
+    }
+
+    /// The answer to a question, whether it is over or not; of several, the one that
+    /// lasts longest.
+    #[must_use]
+    pub fn find(&self, cert_id: &CertId<'_>) -> Option<&PresignedAnswer> {
+        let answers = self.by_serial.get(&cert_id.serial())?;
+        answers
+            .iter()
+            .filter(|answer| {
+                CertId::from_der(&answer.cert_id).is_ok_and(|other| other.asks_the_same(cert_id))
+            })
+            .max_by_key(|answer| answer.validity.next_update)
+    }
+
+    /// Every answer.
+    pub fn iter(&self) -> impl Iterator<Item = &PresignedAnswer> {
+        self.by_serial.values().flatten()
+    }
+
+    fn add(
+        &mut self,
+        path: &Path,
+        der: &[u8],
+        trust: &Trust,
+        now: Timestamp,
+    ) -> Result<(), PresignedError> {
+        let not_an_answer = || PresignedError::NotAnAnswer(path.to_owned());
+        let answers = single_answers(der).map_err(|_| not_an_answer())?;
+        trust.verify(der).map_err(|error| PresignedError::NotVerified(path.to_owned(), error))?;
+        let path: Arc<Path> = Arc::from(path);
+        for answer in answers {
+            let next_update = answer.validity.next_update;
+            if next_update <= now {
+                return Err(PresignedError::Ended(path.to_path_buf(), next_update));
+            }
+            let cert_id = CertId::from_der(answer.cert_id).map_err(|_| not_an_answer())?;
+            let validity = answer.validity;
+            let representation = Arc::new(Representation::new(Arc::from(der), &validity));
+            let cert_id_der = cert_id.der().to_vec();
+            let path = Arc::clone(&path);
+            let kept = PresignedAnswer { path, cert_id: cert_id_der, representation, validity };
+            self.by_serial.entry(cert_id.serial()).or_default().push(kept);
+        }
+        Ok(())
+    }
+}
+
+impl PresignedAnswer {
+    /// The file that it came from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The reply, ready to be sent.
+    #[must_use]
+    pub fn representation(&self) -> &Arc<Representation> {
+        &self.representation
+    }
+
+    /// thisUpdate and nextUpdate.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Whether less than a quarter of its time is left: the operator should have the
+    /// next one signed.
+    #[must_use]
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        let Validity { this_update, next_update } = self.validity;
+        next_update.saturating_since(now) < next_update.saturating_since(this_update) / 4
+    }
+}
+
+/// The CAs whose answers are believed.
+struct Trust {
+    authorities: Stack<X509>,
+    store: X509Store,
+}
+
+impl Trust {
+    fn new(pem: &[u8]) -> Result<Self, ErrorStack> {
+        let mut authorities = Stack::new()?;
+        let mut store = X509StoreBuilder::new()?;
+        // The CA named here is the end of the chain, self-signed or not.
+        store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        for authority in X509::stack_from_pem(pem)? {
+            store.add_cert(authority.clone())?;
+            authorities.push(authority)?;
+        }
+        Ok(Self { authorities, store: store.build() })
+    }
+
+    /// As clients do it: the signer is the CA, or was issued by it for the purpose.
+    fn verify(&self, der: &[u8]) -> Result<(), ErrorStack> {
+        let basic = OcspResponse::from_der(der)?.basic()?;
+        basic.verify(&self.authorities, &self.store, OcspFlag::empty())
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
+    !name.starts_with('.') && path.is_file()
+}
