@@ -88,7 +88,15 @@ impl ThrowawayCa {
     ///
     /// OpenSSL's.
     pub fn new(name: &str, kind: KeyKind, now: Timestamp) -> Result<Self, ErrorStack> {
-        let key = kind.generate()?;
+        Self::with_key(name, kind.generate()?, now)
+    }
+
+    /// The same with a key that is there already.
+    ///
+    /// # Errors
+    ///
+    /// OpenSSL's.
+    pub fn with_key(name: &str, key: PKey<Private>, now: Timestamp) -> Result<Self, ErrorStack> {
         let subject = common_name(name)?;
         let not_before = Timestamp::from_unix(now.unix() - 3_600);
         let serial = Serial::from_be_bytes(&[1]).unwrap_or_else(|_| unreachable!());

@@ -11,6 +11,7 @@ mod fastcgi;
 mod freshness;
 mod http;
 mod install;
+mod issuers;
 mod layering;
 mod logging;
 mod protocol;

@@ -1,0 +1,453 @@
+//! Several CAs in one responder, successors of their signers, and answers that an
+//! offline CA has signed.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
+use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
+use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::{RsaPadding, Signer};
+use ocsp_fcgi::status::{CertRecord, CertStatus};
+use ocsp_fcgi::store::StatusLedger;
+use ocsp_fcgi::store::ledger::SqliteLedger;
+use ocsp_fcgi::store::sqlite::Options;
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
+use tempfile::TempDir;
+
+use crate::support::ocsp::{
+    Answer, CertId, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER, UNAUTHORIZED, extension,
+    sequence, tlv,
+};
+use crate::support::site::{Running, Site};
+use crate::support::{eventually, free_port, run};
+
+// rule: REQ-4
+// rule: ANS-1
+#[test]
+fn cas_of_one_name_or_one_key_are_told_apart() {
+    let world = World::new();
+    let first = world.authority("a", "Same name", KeyKind::P256.generate().unwrap());
+    let same_name = world.authority("b", "Same name", KeyKind::P256.generate().unwrap());
+    let same_key = world.authority("c", "Other name", first.identity.key.clone());
+    world.issued("a", "01");
+    world.issued("b", "02");
+    world.issued("c", "03");
+    let responder = world.serve("");
+    for (own, ca) in [("01", &first), ("02", &same_name), ("03", &same_key)] {
+        for serial in ["01", "02", "03"] {
+            let question = Request::about(&CertId::new(&ca.identity.certificate, serial));
+            let answer = Answer::read(&responder.post(&question.der()));
+            let wanted = if serial == own { "good" } else { "unknown" };
+            assert_eq!(answer.statuses(), [wanted], "{serial} of the CA of {own}");
+            assert!(answer.is_signed_by(&ca.identity.certificate));
+        }
+    }
+}
+
+#[test]
+fn each_ca_may_have_answers_its_own_way() {
+    let world = World::new();
+    let [plain, strict] = ["a", "b"].map(|name| {
+        let key = KeyKind::P256.generate().unwrap();
+        world.authority(name, name, key)
+    });
+    let own = "non_issued = \"unauthorized\"\nnonce = \"require\"\nvalidity = \"1h\"\n\
+               responder_id = \"name\"\narchive = \"30d\"\n";
+    world.amend("b", own);
+    world.issued("a", "01");
+    world.issued("b", "01");
+    let responder = world.serve("");
+    let about =
+        |ca: &ThrowawayCa, serial| Request::about(&CertId::new(&ca.identity.certificate, serial));
+    assert_eq!(Answer::read(&responder.post(&about(&plain, "09").der())).statuses(), ["unknown"]);
+    assert_eq!(responder.post(&about(&strict, "09").with_nonce(b"n").der()), UNAUTHORIZED);
+    // rule: REQ-9
+    assert_eq!(responder.post(&about(&strict, "01").der()), MALFORMED);
+    let (_, this_update, next_update) =
+        Answer::read(&responder.post(&about(&plain, "01").der())).times();
+    assert_eq!(next_update - this_update, 3 * 86_400);
+    let answer = Answer::read(&responder.post(&about(&strict, "01").with_nonce(b"n").der()));
+    let (_, this_update, next_update) = answer.times();
+    assert_eq!(next_update - this_update, 3_600);
+}
+
+// rule: RSP-7
+#[test]
+fn an_archive_cutoff_is_told_only_where_it_is_configured() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let ask = |responder: &Running| {
+        site.read_answer("good", &responder.post(&site.request("good", &["-no_nonce"])))
+    };
+    let without = ask(&site.serve(""));
+    assert!(!without.contains("Archive Cutoff"), "{without}");
+    fs::remove_dir_all(site.path("cache")).unwrap();
+    let responder = site.serve("[answers]\narchive = \"36500d\"\n");
+    for said in [ask(&responder), ask(&responder)] {
+        assert!(
+            said.contains("OCSP Archive Cutoff") && said.contains("Response verify OK"),
+            "{said}"
+        );
+    }
+    // Not before the CA itself.
+    let unlisted = responder.post(&site.request("unlisted", &["-no_nonce"]));
+    assert!(!site.read_answer("unlisted", &unlisted).contains("Archive Cutoff"));
+}
+
+// rule: REQ-7
+#[test]
+fn only_signed_requests_are_answered_where_the_configuration_says_so() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = site.serve("[answers]\nrequests = \"signed\"\n");
+    let sig_required = [0x30, 3, 10, 1, 5];
+    assert_eq!(responder.post(&site.request("good", &[])), sig_required);
+    let signed = site.request("good", &["-no_nonce", "-signer", "ca.crt", "-signkey", "ca.key"]);
+    let said = site.read_answer("good", &responder.post(&signed));
+    assert!(said.contains("good.crt: good"), "{said}");
+}
+
+// rule: REQ-10
+#[test]
+fn the_first_preferred_algorithm_that_the_key_has_is_used() {
+    let site = Site::with_certificates(KeyKind::Rsa2048);
+    let responder = site.serve("");
+    let rsa = |last: u8| algorithm(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, last], NULL);
+    let ecdsa = algorithm(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2], &[]);
+    let pss = "1.2.840.113549.1.1.10";
+    let [sha1, sha256, sha384, sha512] = [5, 11, 12, 13].map(rsa);
+    for (preferred, wanted) in [
+        (vec![sha512.clone(), sha256.clone()], "1.2.840.113549.1.1.13"),
+        (vec![ecdsa.clone(), sha384, sha512], "1.2.840.113549.1.1.12"),
+        (vec![sha1, ecdsa], "1.2.840.113549.1.1.11"),
+        (vec![], "1.2.840.113549.1.1.11"),
+        (vec![pss_sha256(), sha256], pss),
+    ] {
+        let list: Vec<_> = preferred.iter().map(|one| sequence(&[one])).collect();
+        let list = sequence(&list.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let oid = [0x2b, 6, 1, 5, 5, 7, 48, 1, 8];
+        let question = Request::about(&CertId::new(&site.ca.identity.certificate, "0a1b"))
+            .with(extension(&oid, &list));
+        let der = responder.post(&question.der());
+        let answer = Answer::read(&der);
+        assert_eq!(answer.basic.signature_algorithm.oid.to_string(), wanted);
+        let said = site.read_answer("good", &der);
+        assert!(said.contains("Response verify OK"), "{wanted}: {said}");
+    }
+}
+
+// rule: RSP-6
+#[test]
+fn rsa_keys_sign_with_pss_where_the_configuration_says_so() {
+    let site = Site::with_certificates(KeyKind::Rsa2048);
+    let responder = site.serve("[answers]\nrsa_padding = \"pss\"\n");
+    // The second time from the cache folder.
+    for responder in [responder, site.serve("[answers]\nrsa_padding = \"pss\"\n")] {
+        let der = responder.post(&site.request("good", &["-no_nonce"]));
+        let algorithm = Answer::read(&der).basic.signature_algorithm.oid.to_string();
+        assert_eq!(algorithm, "1.2.840.113549.1.1.10");
+        assert!(site.read_answer("good", &der).contains("Response verify OK"));
+    }
+}
+
+// rule: RSP-4
+// rule: RSP-5
+#[test]
+fn a_successor_takes_over_before_answers_would_be_cut_short() {
+    for (days_left, signs) in [(1, "next"), (30, "signer")] {
+        let world = Succession::new(days_left);
+        let responder = world.serve("");
+        let answer = world.ask(&responder);
+        assert!(answer.is_signed_by(&world.certificate(signs)), "{days_left} days left");
+        let (_, this_update, next_update) = answer.times();
+        assert_eq!(next_update - this_update, 3 * 86_400);
+    }
+}
+
+#[test]
+fn a_successor_takes_over_at_the_instant_that_the_configuration_names() {
+    for (instant, signs) in
+        [("2026-01-01T00:00:00Z", "next"), ("2999-01-01T00:00:00+01:00", "signer")]
+    {
+        let world = Succession::new(30);
+        let responder = world.serve(&format!("next_from = {instant}\n"));
+        assert!(world.ask(&responder).is_signed_by(&world.certificate(signs)), "{instant}");
+    }
+}
+
+#[test]
+fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
+    let world = Succession::new(-1);
+    let responder = world.serve("");
+    assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
+    let log = fs::read_to_string(world.site.path("serve.log")).unwrap();
+    assert!(log.contains("its successor signs"), "{log}");
+}
+
+#[test]
+fn a_reload_brings_the_next_signer_without_a_gap() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = site.serve("");
+    let ask = || Answer::read(&responder.post(&site.request("good", &["-no_nonce"])));
+    let ca = &site.ca.identity.certificate;
+    assert!(ask().is_signed_by(ca));
+    let signer = site.delegate(Purpose::OcspSigner).certificate;
+    let text = fs::read_to_string(site.path("config.toml")).unwrap();
+    let text =
+        text.replace("itkey = \"ca.key\"", "itkey = \"signer.key\"\nitsigner = \"signer.crt\"");
+    site.write_config(&text);
+    responder.signal(Signal::SIGHUP);
+    eventually("the new signer signs", || {
+        let answer = ask();
+        assert!(answer.is_signed_by(ca) || answer.is_signed_by(&signer));
+        answer.is_signed_by(&signer).then_some(())
+    });
+}
+
+// rule: RSP-4
+#[test]
+fn the_end_of_a_signer_is_told_30_days_ahead_by_check_and_log() {
+    let world = Succession::new(20);
+    let config = world.config("");
+    let text = fs::read_to_string(&config).unwrap();
+    let alone: String = text
+        .lines()
+        .filter(|line| !line.starts_with("next_"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (text, warned) in [(text, false), (alone, true)] {
+        world.site.write_config(&text);
+        let check = run(
+            std::process::Command::new(crate::support::site::PROGRAM)
+                .arg("check")
+                .arg("--config")
+                .arg(&config),
+            "ocsp-fcgi",
+        );
+        let said = String::from_utf8(check.stdout).unwrap();
+        assert_eq!(said.contains("when a certificate ends: days=19"), warned, "{said}");
+    }
+}
+
+// rule: ANS-4
+#[test]
+fn answers_of_an_offline_ca_are_given_until_they_end() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let root = ThrowawayCa::new("Offline root", KeyKind::P256, SystemClock.now()).unwrap();
+    root.identity.write_certificate(&site.path("root.crt")).unwrap();
+    root.identity.write_key(&site.path("root.key")).unwrap();
+    fs::create_dir(site.path("presigned")).unwrap();
+    let foreign = Site::with_certificates(KeyKind::P256);
+    sign_elsewhere(&site, "good.der", ("root.crt", "root.key", "77"));
+    let now = SystemClock.now().unix();
+    fs::write(site.path("presigned/short.der"), signed_by(&root, "78", (now - 20, now + 5)))
+        .unwrap();
+    fs::write(site.path("presigned/over.der"), signed_by(&root, "7a", (now - 9, now))).unwrap();
+    fs::copy(foreign.path("ca.crt"), site.path("foreign.crt")).unwrap();
+    fs::copy(foreign.path("ca.key"), site.path("foreign.key")).unwrap();
+    sign_elsewhere(&site, "foreign.der", ("foreign.crt", "foreign.key", "79"));
+    fs::write(site.path("presigned/garbage.der"), b"0").unwrap();
+    let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
+
+    let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
+    let root_certificate = &root.identity.certificate;
+    let given = responder.post(&about(root_certificate, "77").der());
+    assert_eq!(given, fs::read(site.path("presigned/good.der")).unwrap());
+    // Leading zeros and NULL parameters make no other question, another hash does.
+    assert_eq!(responder.post(&about(root_certificate, "0077").der()), given);
+    let sha256 = Request::about(&CertId::hashed(SHA256, root_certificate, "77"));
+    assert_eq!(responder.post(&sha256.der()), UNAUTHORIZED);
+    let mut absent = CertId::hashed(SHA1, root_certificate, "77");
+    absent.parameters = &[];
+    assert_eq!(responder.post(&Request::about(&absent).der()), given);
+    assert_eq!(responder.post(&about(root_certificate, "76").der()), UNAUTHORIZED);
+    let foreign_ca = &foreign.ca.identity.certificate;
+    assert_eq!(responder.post(&about(foreign_ca, "79").der()), UNAUTHORIZED);
+
+    let log = fs::read_to_string(site.path("serve.log")).unwrap();
+    for wanted in
+        ["foreign.der: its signature is not", "garbage.der: not a successful OCSPResponse"]
+    {
+        assert!(log.contains(wanted), "{wanted}: {log}");
+    }
+    assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
+    eventually("an answer that has ended is given no more", || {
+        let answer = responder.post(&about(root_certificate, "78").der());
+        assert!(answer == TRY_LATER || Answer::read(&answer).statuses() == ["good"]);
+        (answer == TRY_LATER).then_some(())
+    });
+    // The table decides about the CA that is online.
+    assert_eq!(
+        Answer::read(&responder.post(&site.request("good", &["-no_nonce"]))).statuses(),
+        ["good"]
+    );
+}
+
+/// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
+fn sign_elsewhere(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str)) {
+    let expiry = "991231235959Z";
+    let index = format!("V\t{expiry}\t\t{serial}\tunknown\t/CN=Intermediate\n");
+    fs::write(site.path("index.txt"), index).unwrap();
+    let mut command = site.openssl_ocsp();
+    command.args(["-index", "index.txt", "-rsigner", ca, "-rkey", key, "-CA", ca, "-issuer", ca]);
+    command.args(["-serial", &format!("0x{serial}"), "-no_nonce", "-ndays", "2"]);
+    let output = run(command.arg("-respout").arg(site.path("presigned").join(file)), "openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The same with times to the second, which `openssl ocsp` has not.
+fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
+    let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
+    let signer = Signer::new(ca.identity.key.clone(), certificate, RsaPadding::Pkcs1).unwrap();
+    let cert_id = CertId::new(&ca.identity.certificate, serial).der();
+    let [this_update, next_update] = [from, to].map(Timestamp::from_unix);
+    let answer = ocsp::Answer {
+        responder_id: &ResponderId::ByKey(signer.certificate().hashes().key_sha1()),
+        produced_at: this_update,
+        responses: vec![SingleAnswer {
+            cert_id: &cert_id,
+            status: CertStatus::Good,
+            validity: Validity { this_update, next_update },
+            archive_cutoff: None,
+        }],
+        nonce: None,
+        extended_revoke: ExtendedRevoke::Absent,
+    };
+    let to_be_signed = answer.to_be_signed().unwrap();
+    let signature = signer.sign(&to_be_signed, signer.algorithm()).unwrap();
+    assemble(&to_be_signed, signer.algorithm(), &signature, None).unwrap()
+}
+
+fn algorithm(oid: &[u8], parameters: &[u8]) -> Vec<u8> {
+    sequence(&[&tlv(6, &[oid]), parameters])
+}
+
+/// RSASSA-PSS with SHA-256 throughout (RFC 4055 section 3.1).
+fn pss_sha256() -> Vec<u8> {
+    let sha256 = algorithm(SHA256, NULL);
+    let mgf1 = algorithm(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 8], &sha256);
+    let parameters =
+        sequence(&[&tlv(0xa0, &[&sha256]), &tlv(0xa1, &[&mgf1]), &tlv(0xa2, &[&[2, 1, 32]])]);
+    algorithm(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 10], &parameters)
+}
+
+/// Several CAs below one folder, each with a table of its name.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// A CA with the files `NAME.crt`, `NAME.key` and its `[[issuer]]`.
+    fn authority(
+        &self,
+        name: &str,
+        subject: &str,
+        key: openssl::pkey::PKey<openssl::pkey::Private>,
+    ) -> ThrowawayCa {
+        let ca = ThrowawayCa::with_key(subject, key, SystemClock.now()).unwrap();
+        ca.identity.write_certificate(&self.path(&format!("{name}.crt"))).unwrap();
+        ca.identity.write_key(&self.path(&format!("{name}.key"))).unwrap();
+        let lines = format!(
+            "[[issuer]]\ncertificate = \"{name}.crt\"\nkey = \"{name}.key\"\ntable = \"{name}\"\n"
+        );
+        self.amend(name, &lines);
+        self.ledger(name).create_table().unwrap();
+        ca
+    }
+
+    /// Adds lines to the `[[issuer]]` of a CA.
+    fn amend(&self, name: &str, lines: &str) {
+        let path = self.path(&format!("{name}.part"));
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(path, text + lines).unwrap();
+    }
+
+    fn issued(&self, name: &str, serial: &str) {
+        let serial = Serial::from_hex(serial).unwrap();
+        self.ledger(name).write(&serial, &CertRecord { status: CertStatus::Good }, "PEM").unwrap();
+    }
+
+    fn ledger(&self, name: &str) -> SqliteLedger {
+        SqliteLedger::new(Options { path: self.path("certs.db"), table: name.to_owned() })
+    }
+
+    fn serve(&self, more: &str) -> Running {
+        let port = free_port();
+        let mut text = format!(
+            "port = {port}\ncachefolder = \"cache\"\n{more}[database]\nsqlite = \"certs.db\"\n"
+        );
+        for name in ["a", "b", "c"] {
+            text += &fs::read_to_string(self.path(&format!("{name}.part"))).unwrap_or_default();
+        }
+        let config = self.path("config.toml");
+        ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
+        Running::start(&config, port)
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// A CA whose delegated signer ends soon, and the next signer.
+struct Succession {
+    site: Site,
+    port: u16,
+    signer: Identity,
+    next: Identity,
+}
+
+impl Succession {
+    /// The present signer's certificate has `days_left` days; the next one's, a year.
+    fn new(days_left: i64) -> Self {
+        let now = SystemClock.now();
+        // The CA, and so its certificates, begin so long ago that some can have ended.
+        let begin = Timestamp::from_unix(now.unix() - 100 * 86_400);
+        let mut site = Site::with_certificates(KeyKind::P256);
+        site.ca = ThrowawayCa::new("Old CA", KeyKind::P256, begin).unwrap();
+        site.ca.identity.write_certificate(&site.path("ca.crt")).unwrap();
+        let issue = |name: &str, serial: &str, days: i64| {
+            let kind = (Purpose::OcspSigner, KeyKind::P256);
+            let days = (100 + days).try_into().unwrap();
+            let serial = Serial::from_hex(serial).unwrap();
+            let identity = site.ca.issue(name, &serial, kind, days).unwrap();
+            identity.write_certificate(&site.path(&format!("{name}.crt"))).unwrap();
+            identity.write_key(&site.path(&format!("{name}.key"))).unwrap();
+            identity
+        };
+        let (signer, next) = (issue("signer", "d1", days_left), issue("next", "d2", 365));
+        Self { site, port: free_port(), signer, next }
+    }
+
+    fn config(&self, more: &str) -> std::path::PathBuf {
+        self.site.write_config(&format!(
+            "port = {}\ncachedays = 3\n[database]\nsqlite = \"certs.db\"\n[[issuer]]\n\
+             certificate = \"ca.crt\"\nkey = \"signer.key\"\nsigner = \"signer.crt\"\n\
+             next_key = \"next.key\"\nnext_signer = \"next.crt\"\n{more}",
+            self.port
+        ))
+    }
+
+    fn serve(&self, more: &str) -> Running {
+        let config: &Path = &self.config(more);
+        Running::start(config, self.port)
+    }
+
+    fn ask(&self, responder: &Running) -> Answer {
+        let cert_id = CertId::new(&self.site.ca.identity.certificate, "0a1b");
+        Answer::read(&responder.post(&Request::about(&cert_id).der()))
+    }
+
+    fn certificate(&self, name: &str) -> openssl::x509::X509 {
+        match name {
+            "next" => self.next.certificate.clone(),
+            _ => self.signer.certificate.clone(),
+        }
+    }
+}
