@@ -171,11 +171,8 @@ pub fn sweep(
             for name in list(&bucket)? {
                 let file = bucket.join(&name);
                 let age = age(&file, now).unwrap_or_default();
-                let ended = match Path::new(&name).extension().and_then(|text| text.to_str()) {
-                    Some("der") => !is_current || age > longest_validity,
-                    Some("tmp") => age > INTERRUPTED_AFTER,
-                    _ => false,
-                };
+                let ended = (is_answer(&name) && (!is_current || age > longest_validity))
+                    || (is_interrupted_write(&name) && age > INTERRUPTED_AFTER);
                 if ended && fs::remove_file(&file).is_ok() {
                     removed += 1;
                 }
@@ -198,7 +195,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(parent)?;
+    let mut file = tempfile::Builder::new().suffix(TEMPORARY_SUFFIX).tempfile_in(parent)?;
     file.write_all(der)?;
     file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
     file.persist(path).map(|_| ()).map_err(|error| error.error)
@@ -231,6 +228,19 @@ fn short_hash(octets: &[u8]) -> String {
     })
 }
 
+/// `<serial>-<CertID>.der`
+fn is_answer(name: &str) -> bool {
+    let parts = name.strip_suffix(".der").and_then(|stem| stem.split_once('-'));
+    parts.is_some_and(|(serial, cert_id)| {
+        is_hex(serial, serial.len()) && is_hex(cert_id, SHORT_HASH_DIGITS)
+    })
+}
+
+/// As `tempfile` names them, with our suffix.
+fn is_interrupted_write(name: &str) -> bool {
+    name.starts_with(".tmp") && name.ends_with(TEMPORARY_SUFFIX)
+}
+
 fn is_hex(name: &str, digits: usize) -> bool {
     name.len() == digits
         && name.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
@@ -246,6 +256,7 @@ fn system_time(instant: Timestamp) -> SystemTime {
 }
 
 const SHORT_HASH_DIGITS: usize = 16;
+const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Far more than an answer about one certificate takes.
 const MAX_FILE: u64 = 64 * 1024;
 /// No write takes this long.
