@@ -48,14 +48,14 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
         Some(_) => Launcher::WebServer,
         None => Launcher::Operator,
     };
-    let (config, _log) = super::start(config, launcher)?;
+    let (mut config, _log) = super::start(config, launcher)?;
+    config.limits.connections = room_for_connections(config.limits.connections);
     let shared = Shared::new(&config);
     let (responder, warnings) = app::responder(&config, &shared)?;
     report(&warnings);
     let service = Arc::new(Service::new(responder));
     let handler: Arc<dyn Exchange> = Arc::clone(&service) as _;
     let front = Front::new(handler, Arc::new(SystemClock), fastcgi_limits(&config));
-    raise_descriptor_limit(&config);
     let mut server = Server::new(front, settings(&config))?;
     if arguments.until_eof {
         watch_stdin(server.handle())?;
@@ -248,15 +248,29 @@ fn watch_stdin(handle: Handle) -> Result<()> {
     Ok(())
 }
 
-/// Each connection takes a descriptor, and the usual limit is 1024.
-fn raise_descriptor_limit(config: &Config) {
-    let wanted = u64::try_from(config.limits.connections).unwrap_or(u64::MAX).saturating_add(256);
+/// Each connection takes a descriptor, and the usual limit is 1024: raised as far as
+/// may be. Some are left for the database, the cache and reloads: without them
+/// strangers who only connect would keep the answers from everybody.
+fn room_for_connections(wanted: usize) -> usize {
+    let all = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
     let limit = getrlimit(Resource::Nofile);
-    let allowed = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
-    if limit.current.is_some_and(|current| current < allowed) {
+    let allowed = limit.maximum.map_or(all, |maximum| all.min(maximum));
+    let mut current = limit.current.unwrap_or(u64::MAX);
+    if current < allowed {
         let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
-        let _as_it_was = setrlimit(Resource::Nofile, raised);
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            current = allowed;
+        }
     }
+    let room = current.saturating_sub(OTHER_DESCRIPTORS.min(current / 2));
+    let connections = usize::try_from(room).unwrap_or(usize::MAX).min(wanted);
+    if connections < wanted {
+        log::warn!(
+            "fewer connections than configured, as descriptors are limited: \
+             connections={connections} configured={wanted} descriptors={current}"
+        );
+    }
+    connections
 }
 
 /// Reads everything anew and swaps it whole, or keeps the old and says why.
@@ -315,3 +329,6 @@ fn notify(state: NotifyState<'_>) {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// What is kept from connections.
+const OTHER_DESCRIPTORS: u64 = 256;

@@ -3,6 +3,7 @@
 // clippy.toml's exceptions for tests do not reach the helpers beside them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
 
+mod abuse;
 mod cache_processes;
 mod cgi;
 mod commands;

@@ -1,0 +1,454 @@
+//! Peers that mean harm, or are broken, beside good ones: those are answered all the
+//! while, and the process keeps its size.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ocsp_fcgi::demo::KeyKind;
+
+use crate::support::fastcgi::{
+    Client, KEEP, PARAMS, RESPONDER, STDIN, begin, pairs, post, record, stream,
+};
+use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
+use crate::support::site::{PROGRAM, Running, Site};
+use crate::support::{eventually, free_port};
+
+// rule: FCG-2, REQ-1
+#[test]
+fn good_clients_are_answered_whatever_others_send() {
+    let world = World::new("[limits]\nread_timeout = \"300ms\"\nrequest_bytes = \"64KiB\"\n");
+    world.warm_up();
+    let before = world.resident_kib();
+    let done = AtomicBool::new(false);
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let _end = Flag(&done);
+        for tongue in 0..2 {
+            let (world, done, answered) = (&world, &done, &answered);
+            scope.spawn(move || {
+                let mut client = Client::tcp(world.address());
+                while !done.load(Ordering::Relaxed) {
+                    let der = world.about("0a1b");
+                    let started = Instant::now();
+                    let answer = match tongue {
+                        0 => client.post(&der).body,
+                        _ => world.responder.post(&der),
+                    };
+                    assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+                    assert!(started.elapsed() < Duration::from_secs(5), "kept waiting");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let evil = evil_inputs(&world.about("0a1b"));
+        std::thread::scope(|scope| {
+            for part in evil.chunks(evil.len().div_ceil(4)) {
+                let address = world.address();
+                scope.spawn(move || {
+                    for _ in 0..3 {
+                        part.iter().for_each(|input| send_and_leave(address, input));
+                    }
+                });
+            }
+        });
+    });
+    assert!(answered.into_inner() > 50);
+    world.assert_alive();
+    let grown = world.resident_kib().saturating_sub(before);
+    assert!(grown < 24 * 1024, "{grown} KiB more");
+}
+
+// rule: FCG-2
+#[test]
+fn a_peer_that_never_ends_is_cut_off() {
+    let world = World::new("[limits]\nread_timeout = \"300ms\"\nrequest_bytes = \"64KiB\"\n");
+    let before = world.resident_kib();
+    let chunk = [b'x'; 32 * 1024];
+    let params = record(PARAMS, 1, &[0; 60_000], 0);
+    let stdin = record(STDIN, 1, &chunk, 0);
+    let head = pairs(&[("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/")]);
+    let open = [begin(1, RESPONDER, KEEP), stream(PARAMS, 1, &head, 65_535, 0)].concat();
+    let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let http_chunk = [&b"8000\r\n"[..], &chunk, b"\r\n"].concat();
+    for (what, start, forever) in [
+        ("a header", b"GET / HTTP/1.1\r\nX: ".to_vec(), &chunk[..]),
+        ("headers", b"GET / HTTP/1.1\r\n".to_vec(), b"X-Header: x\r\n"),
+        ("a request line", b"GET /".to_vec(), &chunk),
+        ("a chunked body", chunked.clone(), &http_chunk),
+        ("a chunk's extension", [&chunked[..], b"1;"].concat(), &chunk),
+        ("a chunk's length", chunked.clone(), b"0000000000000000"),
+        ("trailers", [&chunked[..], b"0\r\n"].concat(), b"X-Trailer: x\r\n"),
+        ("empty lines", Vec::new(), b"\r\n\r\n\r\n\r\n"),
+        ("params", begin(1, RESPONDER, KEEP), &params),
+        ("stdin", open, &stdin),
+    ] {
+        let mut peer = TcpStream::connect(world.address()).unwrap();
+        peer.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        let _refused = peer.write_all(&start);
+        let started = Instant::now();
+        let mut sent = 0;
+        // Until it is closed, by reset: what is sent then is not read.
+        while peer.write_all(forever).is_ok() {
+            sent += forever.len();
+            assert!(started.elapsed() < Duration::from_secs(15), "{what} goes on after {sent}");
+            if forever.len() < 100 {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+    }
+    world.assert_alive();
+    let grown = world.resident_kib().saturating_sub(before);
+    assert!(grown < 24 * 1024, "{grown} KiB more");
+}
+
+// rule: FCG-2
+#[test]
+fn slow_peers_hold_nobody_up_and_are_cut_off() {
+    // As few workers as can be, and many more slow peers.
+    let world = World::new("[limits]\nworkers = 2\nsigning_queue = 1\nread_timeout = \"1s\"\n");
+    let der = world.about("0a1b");
+    let whole = post(1, KEEP, &der);
+    let mut slow: Vec<_> = (0..60)
+        .map(|number| {
+            let mut peer = TcpStream::connect(world.address()).unwrap();
+            let start = match number % 3 {
+                0 => &b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nx"[..],
+                1 => b"GET /",
+                _ => &whole[..30],
+            };
+            peer.write_all(start).unwrap();
+            peer
+        })
+        .collect();
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(Answer::read(&world.responder.post(&der)).statuses(), ["good"]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // A drop now and then does not make a request last.
+    for peer in &mut slow {
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let _closed = peer.write_all(b"x");
+        let ended = match peer.read(&mut [0; 1000]) {
+            Ok(count) => count == 0 || peer.read(&mut [0; 1000]).is_ok_and(|count| count == 0),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        };
+        assert!(ended);
+    }
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+}
+
+// rule: FCG-2, FCG-3
+#[test]
+fn ten_thousand_that_connect_and_leave_cost_nothing() {
+    let world = World::new("");
+    world.warm_up();
+    let before = (world.resident_kib(), world.descriptors());
+    for number in 0..10_000 {
+        let peer = TcpStream::connect(world.address()).unwrap();
+        if number % 2 == 0 {
+            // With a reset, which may come before accept().
+            rustix::net::sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+        }
+    }
+    world.assert_alive();
+    eventually("descriptors are closed", || (world.descriptors() <= before.1 + 2).then_some(()));
+    let grown = world.resident_kib().saturating_sub(before.0);
+    assert!(grown < 8 * 1024, "{grown} KiB more");
+    // One connect-and-close made a rival spin a core for ever. Whatever else the machine
+    // does, an idle process gets no time of the processor.
+    let used = world.processor_ticks();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(world.processor_ticks() - used <= 10, "it spins");
+}
+
+// rule: FCG-3
+#[test]
+fn without_descriptors_it_goes_on_and_recovers() {
+    let world = World::limited("", 40);
+    world.warm_up();
+    let mut peers: Vec<_> =
+        (0..200).map(|_| TcpStream::connect(world.address()).unwrap()).collect();
+    for peer in &mut peers {
+        let _closed_for_another = peer.write_all(b"POST / HTTP/1.1\r\nContent-Le");
+    }
+    eventually("it says so", || world.log().contains("connections have to wait").then_some(()));
+    drop(peers);
+    eventually("it answers again", || {
+        let der = world.about("0a1b");
+        let answer = ask(world.address(), &der)?;
+        (Answer::read(&answer).statuses() == ["good"]).then_some(())
+    });
+    assert!(world.log().contains("connections are accepted again"), "{}", world.log());
+}
+
+// rule: FCG-3
+#[test]
+fn idle_connections_make_room_when_descriptors_run_out() {
+    let world = World::limited("", 40);
+    let _idle: Vec<_> = (0..200)
+        .map(|_| {
+            let mut peer = TcpStream::connect(world.address()).unwrap();
+            let _closed_for_another = peer.write_all(b"\r\n"); // known, and idle again
+            peer
+        })
+        .collect();
+    for _ in 0..20 {
+        let answer = world.responder.post(&world.about("0a1b"));
+        assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+    }
+}
+
+// rule: FCG-2
+#[test]
+fn thousands_of_idle_connections_cost_no_thread_and_little_memory() {
+    let world = World::new("[limits]\nworkers = 16\nsigning_queue = 8\n");
+    world.warm_up();
+    let before = world.resident_kib();
+    let idle: Vec<_> = (0..3000)
+        .map(|number| {
+            let mut peer = TcpStream::connect(world.address()).unwrap();
+            // Some have never said anything, some are between two requests.
+            if number % 2 == 0 {
+                peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+            }
+            peer
+        })
+        .collect();
+    for _ in 0..20 {
+        let answer = world.responder.post(&world.about("0a1b"));
+        assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+    }
+    assert!(world.threads() <= 16 + 6, "{} threads", world.threads());
+    let grown = world.resident_kib().saturating_sub(before);
+    assert!(grown < 24 * 1024, "{grown} KiB for {} connections", idle.len());
+    // They are all still there.
+    for mut peer in idle.into_iter().step_by(500) {
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        peer.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut page = String::new();
+        peer.read_to_string(&mut page).unwrap();
+        assert!(page.contains("This is an OCSP responder"));
+    }
+}
+
+// rule: ANS-3
+#[test]
+fn serials_that_were_never_issued_take_no_memory() {
+    let world = World::new("");
+    world.warm_up();
+    let mut client = Client::tcp(world.address());
+    let mut ask_many = |first: u32| {
+        for number in first..first + 2000 {
+            let serial = format!("0e{number:06x}");
+            let request = Request::about(&CertId::new(&world.ca(), &serial)).der();
+            assert!(client.post(&request).body.len() > 100);
+        }
+    };
+    ask_many(0);
+    let before = world.resident_kib();
+    ask_many(10_000);
+    ask_many(20_000);
+    let grown = world.resident_kib().saturating_sub(before);
+    assert!(grown < 1500, "{grown} KiB for 4000 serials: they are kept");
+}
+
+#[test]
+fn a_cache_in_memory_keeps_to_its_size() {
+    let world = World::new("[cache]\nmemory = \"256KiB\"\n");
+    let ca = world.ca();
+    let ledger = rusqlite::Connection::open(world.site.path("certs.db")).unwrap();
+    ledger.execute_batch("BEGIN").unwrap();
+    for number in 0..3000 {
+        let sql = "INSERT INTO list_certs (cert_num, cert) VALUES (?, '')";
+        ledger.execute(sql, [format!("0x0d{number:06x}")]).unwrap();
+    }
+    ledger.execute_batch("COMMIT").unwrap();
+    let mut client = Client::tcp(world.address());
+    let mut ask_many = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let serial = format!("0d{number:06x}");
+            let request = Request::about(&CertId::new(&ca, &serial)).der();
+            assert_eq!(Answer::read(&client.post(&request).body).statuses(), ["good"]);
+        }
+    };
+    ask_many(0..1000);
+    let before = world.resident_kib();
+    ask_many(1000..3000);
+    let grown = world.resident_kib().saturating_sub(before);
+    assert!(grown < 1500, "{grown} KiB for 2000 answers");
+}
+
+/// What no good client sends, whole or cut.
+fn evil_inputs(der: &[u8]) -> Vec<Vec<u8>> {
+    let whole = post(1, KEEP, der);
+    let mut inputs = vec![
+        Vec::new(),
+        b"\0".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), // TLS
+        vec![0xff; 10_000],
+        vec![1; 10_000],
+        vec![b'A'; 200_000],
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec(),
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_vec(),
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            .to_vec(),
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n".to_vec(),
+        b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        b"GET /MFwwWjBYMFYwVDAJ%".to_vec(),
+        [b"GET /", "M/".repeat(8000).as_bytes(), b" HTTP/1.1\r\n\r\n"].concat(),
+        [b"GET /", "/MIIB".repeat(3000).as_bytes(), b" HTTP/1.1\r\n\r\n"].concat(),
+        [&b"POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n"[..], &[0x30; 60_000]].concat(),
+        record(9, 0, &[0x80; 100], 0),
+        record(9, 0, &[0xff, 0xff, 0xff, 0xff, 0xff], 0),
+        record(PARAMS, 1, b"never begun", 0),
+        begin(1, RESPONDER, KEEP).repeat(500),
+        [begin(1, RESPONDER, KEEP), record(STDIN, 1, b"too early", 0)].concat(),
+        [begin(1, RESPONDER, KEEP), stream(PARAMS, 1, &[0; 20_000], 65_535, 0)].concat(),
+        [begin(1, RESPONDER, KEEP), stream(PARAMS, 1, &[0x7f; 999], 65_535, 0)].concat(),
+        [begin(1, RESPONDER, KEEP), stream(PARAMS, 1, &[0xff; 400_000], 60_000, 0)].concat(),
+        record(1, 1, b"short", 0),
+        record(77, 0, &[0; 60_000], 255).repeat(20),
+        [&[2][..], &whole[1..]].concat(),
+    ];
+    inputs.extend((1..whole.len()).step_by(7).map(|end| whole[..end].to_vec()));
+    inputs.extend((0..whole.len()).step_by(5).map(|at| {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x81;
+        changed
+    }));
+    inputs
+}
+
+/// Sends as much as is taken, and goes, now and then without a word.
+fn send_and_leave(address: SocketAddr, input: &[u8]) {
+    let mut peer = TcpStream::connect(address).unwrap();
+    peer.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let _refused = peer.write_all(input);
+    match input.len() % 3 {
+        0 => {}
+        1 => drop(peer.shutdown(Shutdown::Write)),
+        _ => drop(peer.read(&mut [0; 4096])),
+    }
+}
+
+/// One answer over a connection of its own, if there is one.
+fn ask(address: SocketAddr, der: &[u8]) -> Option<Vec<u8>> {
+    let mut peer = TcpStream::connect(address).ok()?;
+    peer.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", der.len());
+    peer.write_all(&[head.as_bytes(), der].concat()).ok()?;
+    let mut response = Vec::new();
+    peer.read_to_end(&mut response).ok()?;
+    let end = response.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(response[end + 4..].to_vec())
+}
+
+struct World {
+    responder: Running,
+    site: Site,
+}
+
+impl World {
+    fn new(more: &str) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        Self { responder: site.serve(more), site }
+    }
+
+    /// With at most so many descriptors.
+    fn limited(more: &str, descriptors: u32) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        let port = free_port();
+        let config = site.configure(&format!("port = {port}\n{more}"));
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}"));
+        command.args([PROGRAM, "serve", "--config"]).arg(config).stdin(Stdio::null());
+        command.stderr(fs::File::create(site.path("serve.log")).unwrap());
+        let child = command.spawn().expect("apt-get install util-linux");
+        let responder = Running { child, port };
+        eventually("it listens", || TcpStream::connect(responder.address()).ok());
+        Self { responder, site }
+    }
+
+    fn ca(&self) -> openssl::x509::X509 {
+        self.site.ca.identity.certificate.clone()
+    }
+
+    fn about(&self, serial: &str) -> Vec<u8> {
+        Request::about(&CertId::new(&self.ca(), serial)).der()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.responder.address()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.site.path("serve.log")).unwrap()
+    }
+
+    /// So that what is there once is there before it is measured.
+    fn warm_up(&self) {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        self.responder.post(&self.about("0a1b"));
+                        assert_eq!(self.responder.post(b""), MALFORMED);
+                    }
+                });
+            }
+        });
+    }
+
+    #[track_caller]
+    fn assert_alive(&self) {
+        let answer = self.responder.post(&self.about("0a1b"));
+        assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+        assert!(!self.log().contains("panic"), "{}", self.log());
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.responder.child.id());
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn status(&self, name: &str) -> usize {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    fn resident_kib(&self) -> usize {
+        self.status("VmRSS")
+    }
+
+    fn threads(&self) -> usize {
+        self.status("Threads")
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.responder.child.id())).unwrap().count()
+    }
+
+    /// Time of the processor in its ticks, mostly hundredths of a second.
+    fn processor_ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+/// Sets its flag when dropped, also by a failed assertion.
+struct Flag<'a>(&'a AtomicBool);
+
+impl Drop for Flag<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
