@@ -15,7 +15,7 @@ use crate::support::fastcgi::{
 };
 use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port};
+use crate::support::{eventually, free_port, run};
 
 // rule: FCG-2, REQ-1
 #[test]
@@ -82,7 +82,6 @@ fn a_peer_that_never_ends_is_cut_off() {
         ("a chunk's extension", [&chunked[..], b"1;"].concat(), &chunk),
         ("a chunk's length", chunked.clone(), b"0000000000000000"),
         ("trailers", [&chunked[..], b"0\r\n"].concat(), b"X-Trailer: x\r\n"),
-        ("empty lines", Vec::new(), b"\r\n\r\n\r\n\r\n"),
         ("params", begin(1, RESPONDER, KEEP), &params),
         ("stdin", open, &stdin),
     ] {
@@ -169,27 +168,29 @@ fn ten_thousand_that_connect_and_leave_cost_nothing() {
 // rule: FCG-3
 #[test]
 fn without_descriptors_it_goes_on_and_recovers() {
-    let world = World::limited("", 40);
+    let world = World::new("");
     world.warm_up();
-    let mut peers: Vec<_> =
-        (0..200).map(|_| TcpStream::connect(world.address()).unwrap()).collect();
+    // accept() fails with EMFILE as soon as a few connections are open.
+    world.limit_descriptors(world.descriptors() + 3);
+    let mut peers: Vec<_> = (0..50).map(|_| TcpStream::connect(world.address()).unwrap()).collect();
     for peer in &mut peers {
         let _closed_for_another = peer.write_all(b"POST / HTTP/1.1\r\nContent-Le");
     }
     eventually("it says so", || world.log().contains("connections have to wait").then_some(()));
     drop(peers);
     eventually("it answers again", || {
-        let der = world.about("0a1b");
-        let answer = ask(world.address(), &der)?;
-        (Answer::read(&answer).statuses() == ["good"]).then_some(())
+        let answer = ask(world.address(), &world.about("0a1b"))?;
+        (answer.len() > 5 && Answer::read(&answer).statuses() == ["good"]).then_some(())
     });
-    assert!(world.log().contains("connections are accepted again"), "{}", world.log());
+    let said = || world.log().contains("connections are accepted again").then_some(());
+    eventually("it says so", said);
 }
 
 // rule: FCG-3
 #[test]
-fn idle_connections_make_room_when_descriptors_run_out() {
+fn connections_leave_descriptors_for_the_database_and_the_cache() {
     let world = World::limited("", 40);
+    assert!(world.log().contains("fewer connections than configured"), "{}", world.log());
     let _idle: Vec<_> = (0..200)
         .map(|_| {
             let mut peer = TcpStream::connect(world.address()).unwrap();
@@ -197,9 +198,9 @@ fn idle_connections_make_room_when_descriptors_run_out() {
             peer
         })
         .collect();
-    for _ in 0..20 {
-        let answer = world.responder.post(&world.about("0a1b"));
-        assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+    for serial in ["0a1b", "ff02", "0c03"].into_iter().cycle().take(20) {
+        // The first of its kind needs the database.
+        Answer::read(&world.responder.post(&world.about(serial)));
     }
 }
 
@@ -434,6 +435,14 @@ impl World {
 
     fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.responder.child.id())).unwrap().count()
+    }
+
+    /// Takes descriptors away from the process that runs.
+    fn limit_descriptors(&self, descriptors: usize) {
+        let mut command = Command::new("prlimit");
+        command.arg("--pid").arg(self.responder.child.id().to_string());
+        let limited = run(command.arg(format!("--nofile={descriptors}:")), "util-linux");
+        assert!(limited.status.success(), "{}", String::from_utf8_lossy(&limited.stderr));
     }
 
     /// Time of the processor in its ticks, mostly hundredths of a second.

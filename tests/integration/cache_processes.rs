@@ -10,15 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
-use ocsp_fcgi::ocsp::response::{
-    Answer as Made, ExtendedRevoke, ResponderId, SingleAnswer, assemble,
-};
-use ocsp_fcgi::signer::Signer;
-use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
-use crate::support::ocsp::{Answer, CertId, Request};
+use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic, sequence, tlv};
 use crate::support::site::{PROGRAM, REVOKED_AT, Running, Site};
 use crate::support::{eventually, free_port, run};
 
@@ -97,7 +92,7 @@ fn a_file_that_is_not_the_answer_is_never_given() {
     let ask = |serial: &str| Answer::read(&responder.post(&about(&site, serial)));
     let (good, bad) = (ask("0a1b"), ask("ff02"));
     let place = file_of(&site, "0a1b");
-    let (stranger, twin) = (Site::with_certificates(KeyKind::P256), &site);
+    let stranger = Site::with_certificates(KeyKind::P256);
     let theirs = Answer::read(&stranger.serve("").post(&about(&stranger, "0a1b")));
     let mut other_end = good.der.clone();
     other_end.push(0);
@@ -111,7 +106,7 @@ fn a_file_that_is_not_the_answer_is_never_given() {
         bad.der.clone(),
         theirs.der,
         vec![0x30, 3, 10, 1, 1],
-        made(twin, "0a1b", CertStatus::Good, -7200, -1), // ended a second ago
+        resigned(&site, &good, GOOD, -7200, -1), // ended a second ago
     ];
     broken.extend((0..good.der.len()).step_by(23).map(|at| {
         let mut flipped = good.der.clone();
@@ -338,33 +333,42 @@ fn a_full_disk_costs_no_answer() {
     assert!(log().contains("No space left on device"), "{}", log());
 }
 
-/// An answer as the responder makes it, valid from and until so many seconds from now.
-fn made(site: &Site, serial: &str, status: CertStatus, from: i64, until: i64) -> Vec<u8> {
-    let certificate = Certificate::new(site.ca.identity.certificate.clone()).unwrap();
-    let responder_id = ResponderId::ByKey(certificate.hashes().key_sha1());
-    let signer = Signer::new(site.ca.identity.key.clone(), certificate).unwrap();
-    let at = |seconds| Timestamp::from_unix(SystemClock.now().unix() + seconds);
-    let cert_id = CertId::new(&site.ca.identity.certificate, serial).der();
-    let validity = Validity { this_update: at(from), next_update: at(until) };
-    let made = Made {
-        responder_id: &responder_id,
-        produced_at: at(from),
-        responses: vec![SingleAnswer { cert_id: &cert_id, status, validity }],
-        nonce: None,
-        extended_revoke: ExtendedRevoke::Absent,
+/// An answer as the responder signs it, made of one of its own: with another status,
+/// and valid from and until so many seconds from now.
+fn resigned(site: &Site, own: &Answer, status: &[u8], from: i64, until: i64) -> Vec<u8> {
+    let time = |seconds| {
+        let text = Timestamp::from_unix(SystemClock.now().unix() + seconds).to_string();
+        tlv(0x18, &[text.replace(['-', ':', 'T'], "").as_bytes()])
     };
-    let to_be_signed = made.to_be_signed().unwrap();
-    let signature = signer.sign(&to_be_signed).unwrap();
-    assemble(&to_be_signed, signer.algorithm(), &signature, None).unwrap()
+    let basic = raw_basic(&own.der);
+    let [data, algorithm, ..] = children(&basic)[..] else { panic!("three parts") };
+    let [responder_id, _, responses] = children(data)[..] else { panic!("three parts") };
+    let cert_id = children(children(responses)[0])[0];
+    let single = sequence(&[cert_id, status, &time(from), &tlv(0xa0, &[&time(until)])]);
+    let data = sequence(&[responder_id, &time(from), &sequence(&[&single])]);
+    let sha256 = openssl::hash::MessageDigest::sha256();
+    let mut signer = openssl::sign::Signer::new(sha256, &site.ca.identity.key).unwrap();
+    let signature = signer.sign_oneshot_to_vec(&data).unwrap();
+    let basic = sequence(&[&data, algorithm, &tlv(3, &[&[0], &signature])]);
+    let kind = [6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 1];
+    let bytes = tlv(0xa0, &[&sequence(&[&kind, &tlv(4, &[&basic])])]);
+    let der = sequence(&[&[10, 1, 0], &bytes]);
+    assert!(Answer::read(&der).is_signed_by(&site.ca.identity.certificate));
+    der
 }
 
 #[test]
 fn an_expired_revocation_or_the_answer_of_a_namesake_is_not_brought_back() {
     let site = Site::with_certificates(KeyKind::P256);
     let responder = site.serve_beside(0, "memory = 0\nfreshness = \"1h\"\n");
-    responder.post(&about(&site, "0a1b"));
+    let good = Answer::read(&responder.post(&about(&site, "0a1b")));
     let place = file_of(&site, "0a1b");
-    fs::write(&place, made(&site, "0a1b", revoked(RevocationReason::Superseded), -99, -1)).unwrap();
+    let revoked = tlv(0xa1, &[&tlv(0x18, &[b"20260102030405Z"])]);
+    // The folder is believed, so that this shows that what follows does.
+    fs::write(&place, resigned(&site, &good, &revoked, -99, 99)).unwrap();
+    let answer = Answer::read(&responder.post(&about(&site, "0a1b")));
+    assert_eq!(answer.statuses(), ["revoked 1767323045 -"]);
+    fs::write(&place, resigned(&site, &good, &revoked, -99, -1)).unwrap();
     assert_eq!(Answer::read(&responder.post(&about(&site, "0a1b"))).statuses(), ["good"]);
     // Another CA of the same name, and the same CertID but for the key's hash.
     let namesake = ThrowawayCa::new("Test CA", KeyKind::P256, SystemClock.now()).unwrap();
@@ -376,6 +380,9 @@ fn an_expired_revocation_or_the_answer_of_a_namesake_is_not_brought_back() {
     let cert_id = CertId::new(&other.certificate, "0a1b");
     assert_eq!(responder.post(&Request::about(&cert_id).der()).len(), 5, "unauthorized");
 }
+
+/// CertStatus `good`.
+const GOOD: &[u8] = &[0x80, 0];
 
 /// Something in place of a file, and how to make it.
 type Making<'a> = (&'static str, &'a dyn Fn(&Path));
