@@ -19,3 +19,4 @@ mod logging;
 mod protocol;
 mod stores;
 mod support;
+mod switching;
