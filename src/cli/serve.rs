@@ -44,6 +44,8 @@ struct Current {
 }
 
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
+    // First: a SIGHUP from here on is a reload, and not the end.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let launcher = match descriptor_0() {
         Some(_) => Launcher::WebServer,
         None => Launcher::Operator,
@@ -65,7 +67,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
         server.listen(listener)?;
     }
     let current = Arc::new(Current { config: ArcSwap::from_pointee(config), shared, service });
-    watch_signals(server.handle(), Arc::clone(&current))?;
+    watch_signals(signals, server.handle(), Arc::clone(&current))?;
     look_after_daily(current)?;
     log::info!("started: version={} pid={}", env!("CARGO_PKG_VERSION"), process::id());
     notify(NotifyState::Ready);
@@ -223,8 +225,7 @@ fn fastcgi_limits(config: &Config) -> fastcgi::connection::Limits {
 }
 
 /// SIGTERM and SIGINT stop, SIGHUP reloads.
-fn watch_signals(handle: Handle, current: Arc<Current>) -> Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+fn watch_signals(mut signals: Signals, handle: Handle, current: Arc<Current>) -> Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
             if signal == SIGHUP {

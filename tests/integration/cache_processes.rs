@@ -123,7 +123,10 @@ fn a_file_that_is_not_the_answer_is_never_given() {
         assert_eq!(fs::read(&place).unwrap(), answer.der, "it is replaced");
     }
     let log = fs::read_to_string(site.path("beside-0/serve.log")).unwrap();
-    assert!(log.contains("cached answer is not ours, signing anew: serial=0a1b"), "{log}");
+    assert!(
+        log.contains("cached answer is not ours as we sign now, signing anew: serial=0a1b"),
+        "{log}"
+    );
 }
 
 // rule: ANS-6
