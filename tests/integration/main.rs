@@ -16,6 +16,7 @@ mod install;
 mod issuers;
 mod layering;
 mod logging;
+mod nginx;
 mod protocol;
 mod stores;
 mod support;

@@ -4,7 +4,9 @@
 pub mod fastcgi;
 pub mod mariadb;
 pub mod ocsp;
+pub mod nginx;
 pub mod site;
+pub mod web;
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
