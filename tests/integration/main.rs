@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
 
 mod abuse;
+mod apache;
 mod cache_processes;
 mod cgi;
 mod commands;

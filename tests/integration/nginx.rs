@@ -23,7 +23,7 @@ use crate::support::web::{
 fn nginx_passes_everything_on_over_the_unix_socket() {
     let site = Site::with_certificates(KeyKind::P256);
     let _responder = serve(&site, "");
-    assert_passes_everything_on(&site, &nginx(&site), &[413]);
+    assert_passes_everything_on(&site, &nginx(&site), 413);
 }
 
 // rule: FCG-4

@@ -1,10 +1,11 @@
 //! What the tests build their world of: real programs, throwaway keys, temporary
 //! folders. A program that is missing fails the test with the package to install.
 
+pub mod apache;
 pub mod fastcgi;
 pub mod mariadb;
-pub mod ocsp;
 pub mod nginx;
+pub mod ocsp;
 pub mod site;
 pub mod web;
 
