@@ -164,6 +164,21 @@ fn warn_of_missing_no_check(
     }
 }
 
+/// Has every key sign once, so that one that cannot is found out at the start.
+///
+/// # Errors
+///
+/// Names the first key that does not sign.
+pub fn try_out(responder: &Responder) -> Result<()> {
+    for signatory in responder.issuers().iter().flat_map(Issuer::signatories) {
+        let signer = signatory.signer();
+        signer
+            .try_out()
+            .with_context(|| format!("the key of {}", signer.certificate().subject()))?;
+    }
+    Ok(())
+}
+
 /// Reads and verifies the answers signed elsewhere. One that cannot be given is a
 /// warning, since the others can.
 ///

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use crate::app;
 use crate::config::{Config, Database, Issuer, Listen};
+use crate::logging;
 use crate::responder::issuers::TakeOver;
 use crate::signer::Signer;
 use crate::store::mysql::Mysql;
@@ -28,7 +29,14 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
                 for (signer, take_over) in &identity.signers {
-                    tally.fine(&describe(signer, *take_over));
+                    match signer.try_out() {
+                        Ok(()) => tally.fine(&describe(signer, *take_over)),
+                        Err(error) => tally.problem(&format!(
+                            "signer {}: {}",
+                            signer.certificate().subject(),
+                            logging::chain(&error)
+                        )),
+                    }
                 }
                 for warning in identity.warnings {
                     tally.warning(&warning);

@@ -54,6 +54,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     config.limits.connections = room_for_connections(config.limits.connections);
     let shared = Shared::new(&config);
     let (responder, warnings) = app::responder(&config, &shared)?;
+    app::try_out(&responder)?;
     report(&warnings);
     let service = Arc::new(Service::new(responder));
     let handler: Arc<dyn Exchange> = Arc::clone(&service) as _;
@@ -284,6 +285,7 @@ fn reload(current: &Current) {
         // These stay with the process, and the rest must agree with them.
         config.limits = current.config.load().limits.clone();
         let (responder, warnings) = app::responder(&config, &current.shared)?;
+        app::try_out(&responder)?;
         Ok((config, responder, warnings))
     };
     match fresh() {

@@ -62,10 +62,18 @@ impl Signer {
         if !certificate.x509().public_key()?.public_eq(&key) {
             return Err(SignError::NotAPair);
         }
-        let signer = Self { key, certificate, algorithm, contexts: Mutex::default() };
-        // A key that cannot sign (a lost token, a broken file) is found out now.
-        let trial = signer.sign(b"trial", algorithm)?;
-        if signer.verify(b"trial", &trial) { Ok(signer) } else { Err(SignError::NotAPair) }
+        Ok(Self { key, certificate, algorithm, contexts: Mutex::default() })
+    }
+
+    /// Signs once for nothing, and verifies it: a key that cannot sign (a lost token, a
+    /// broken file) is found out now.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::OpenSsl`], or [`SignError::NotAPair`] for a wrong signature.
+    pub fn try_out(&self) -> Result<(), SignError> {
+        let signature = self.sign(b"trial", self.algorithm)?;
+        if self.verify(b"trial", &signature) { Ok(()) } else { Err(SignError::NotAPair) }
     }
 
     /// The certificate of the key.
