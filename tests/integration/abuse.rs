@@ -15,7 +15,7 @@ use crate::support::fastcgi::{
 };
 use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::{eventually, free_port, logged, run};
 
 // rule: FCG-2, REQ-1
 #[test]
@@ -176,21 +176,20 @@ fn without_descriptors_it_goes_on_and_recovers() {
     for peer in &mut peers {
         let _closed_for_another = peer.write_all(b"POST / HTTP/1.1\r\nContent-Le");
     }
-    eventually("it says so", || world.log().contains("connections have to wait").then_some(()));
+    logged(&world.site.path("serve.log"), "connections have to wait");
     drop(peers);
     eventually("it answers again", || {
         let answer = ask(world.address(), &world.about("0a1b"))?;
         (answer.len() > 5 && Answer::read(&answer).statuses() == ["good"]).then_some(())
     });
-    let said = || world.log().contains("connections are accepted again").then_some(());
-    eventually("it says so", said);
+    logged(&world.site.path("serve.log"), "connections are accepted again");
 }
 
 // rule: FCG-3
 #[test]
 fn connections_leave_descriptors_for_the_database_and_the_cache() {
     let world = World::limited("", 40);
-    assert!(world.log().contains("fewer connections than configured"), "{}", world.log());
+    logged(&world.site.path("serve.log"), "fewer connections than configured");
     let _idle: Vec<_> = (0..200)
         .map(|_| {
             let mut peer = TcpStream::connect(world.address()).unwrap();

@@ -15,7 +15,7 @@ use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic, sequence, tlv};
 use crate::support::site::{PROGRAM, REVOKED_AT, Running, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::{eventually, free_port, logged, run};
 
 // rule: ANS-6
 #[test]
@@ -122,11 +122,8 @@ fn a_file_that_is_not_the_answer_is_never_given() {
         assert_ne!(answer.der, octets);
         assert_eq!(fs::read(&place).unwrap(), answer.der, "it is replaced");
     }
-    let log = fs::read_to_string(site.path("beside-0/serve.log")).unwrap();
-    assert!(
-        log.contains("cached answer is not ours as we sign now, signing anew: serial=0a1b"),
-        "{log}"
-    );
+    let line = "cached answer is not ours as we sign now, signing anew: serial=0a1b";
+    logged(&site.path("beside-0/serve.log"), line);
 }
 
 // rule: ANS-6
@@ -277,10 +274,7 @@ fn a_sweep_removes_only_what_bears_a_name_of_ours() {
         file.set_times(times).unwrap();
     }
     let _responder = site.serve_beside(0, "");
-    eventually("the sweep", || {
-        let log = fs::read_to_string(site.path("beside-0/serve.log")).unwrap();
-        log.contains("cache swept: ").then_some(())
-    });
+    logged(&site.path("beside-0/serve.log"), "cache swept: ");
     for (path, _, stays) in cases {
         assert_eq!(path.exists(), stays, "{}", path.display());
     }
@@ -294,7 +288,7 @@ fn a_folder_that_cannot_be_written_costs_no_answer() {
     for _ in 0..3 {
         site.assert_three_answers(&responder.url(), &["-no_nonce"]);
     }
-    let log = fs::read_to_string(site.path("beside-0/serve.log")).unwrap();
+    let log = logged(&site.path("beside-0/serve.log"), "cache folder out of order");
     assert_eq!(log.matches("cache folder out of order").count(), 1, "{log}");
     assert!(site.path("cache").is_file());
 }
@@ -332,8 +326,8 @@ fn a_full_disk_costs_no_answer() {
             assert_eq!(answer.statuses(), ["good"]);
         }
     }
-    assert_eq!(log().matches("cache folder out of order").count(), 1, "{}", log());
-    assert!(log().contains("No space left on device"), "{}", log());
+    let log = logged(&site.path("serve.log"), "No space left on device");
+    assert_eq!(log.matches("cache folder out of order").count(), 1, "{log}");
 }
 
 /// An answer as the responder signs it, made of one of its own: with another status,

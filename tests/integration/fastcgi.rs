@@ -25,7 +25,7 @@ use crate::support::fastcgi::{
 };
 use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, tlv};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::{eventually, free_port, logged, run};
 
 // rule: FCG-4
 #[test]
@@ -103,7 +103,8 @@ fn an_own_unix_socket_has_the_owner_the_group_and_the_mode_of_the_configuration(
     ));
     let responder = Running::start(&config, port);
     let path = site.path("s.sock");
-    let metadata = fs::metadata(&path).unwrap();
+    // The port is opened first.
+    let metadata = eventually("the socket", || fs::metadata(&path).ok());
     assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (owner, group, 0o620));
     let answer = Client::unix(&path).post(&about(&site, "0a1b").der());
     assert_eq!(Answer::read(&answer.body).statuses(), ["good"]);
@@ -314,7 +315,7 @@ fn a_reload_takes_the_new_key_and_certificate() {
     });
     assert!(answer.is_signed_by(&renewed.identity.certificate));
     assert!(client.post(&world.about().der()).body.len() == 5, "the old key is not asked for");
-    assert!(world.log().contains("reloaded: "), "{}", world.log());
+    logged(&world.site.path("serve.log"), "reloaded: ");
 }
 
 #[test]
@@ -360,7 +361,7 @@ fn a_reload_of_something_broken_changes_nothing_and_says_why() {
         fs::write(path("config.toml"), &config).unwrap();
     }
     world.responder.signal(Signal::SIGHUP);
-    eventually("the reload is done", || world.log().contains(": reloaded: ").then_some(()));
+    logged(&world.site.path("serve.log"), ": reloaded: ");
     assert!(good(&world.about().der()));
 }
 

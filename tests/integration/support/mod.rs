@@ -10,6 +10,7 @@ pub mod site;
 pub mod web;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,4 +38,12 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < until, "not within ten seconds: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What a log file holds once `text` is in it: it is written behind what it is about.
+#[track_caller]
+pub fn logged(file: &Path, text: &str) -> String {
+    eventually(&format!("{text:?} in the log"), || {
+        std::fs::read_to_string(file).ok().filter(|log| log.contains(text))
+    })
 }
