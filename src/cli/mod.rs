@@ -6,7 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -26,7 +26,8 @@ mod serve;
 ///
 /// Without a command it finds out how it was started: as a FastCGI server by a web
 /// server, spawn-fcgi or systemd (a listening socket on descriptor 0 or in
-/// LISTEN_FDS), or as a CGI program (GATEWAY_INTERFACE is set).
+/// LISTEN_FDS), or as a CGI program (GATEWAY_INTERFACE is set). By hand it serves where
+/// there is a config.toml, as `serve` does.
 #[derive(Parser)]
 #[command(name = "ocsp-fcgi", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct Arguments {
@@ -133,15 +134,19 @@ fn words_are_the_clients() -> bool {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let config = arguments.config;
+    let path = arguments.config;
     match arguments.command {
-        Some(Command::Serve(arguments)) => serve::run(config, &arguments),
-        Some(Command::Cgi) => cgi::run(config),
-        Some(Command::Respond(arguments)) => respond::run(config, &arguments),
-        Some(Command::Check) => check::run(config),
+        Some(Command::Serve(arguments)) => serve::run(path, &arguments),
+        Some(Command::Cgi) => cgi::run(path),
+        Some(Command::Respond(arguments)) => respond::run(path, &arguments),
+        Some(Command::Check) => check::run(path),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
-        None if serve::is_handed_a_listener() => serve::run(config, &serve::Arguments::default()),
-        None if env::var_os("GATEWAY_INTERFACE").is_some() => cgi::run(config),
+        None if serve::is_handed_a_listener() => serve::run(path, &serve::Arguments::default()),
+        None if env::var_os("GATEWAY_INTERFACE").is_some() => cgi::run(path),
+        // As the earlier responder does, which knows no commands.
+        None if path.is_some() || Path::new(config::IN_WORKING_FOLDER).exists() => {
+            serve::run(path, &serve::Arguments::default())
+        }
         None => {
             Arguments::command().print_help()?;
             Ok(ExitCode::SUCCESS)

@@ -196,6 +196,9 @@ pub enum Permissions {
     Warn,
 }
 
+/// The file of the earlier responder, relative to the working directory.
+pub const IN_WORKING_FOLDER: &str = "config.toml";
+
 /// The file that is read when none is named: `config.toml` in the working
 /// directory, else `/etc/ocsp-fcgi/config.toml`.
 ///
@@ -203,7 +206,7 @@ pub enum Permissions {
 ///
 /// Neither exists.
 pub fn search() -> Result<PathBuf, ConfigErrors> {
-    search_in(Path::new("config.toml"), Path::new("/etc/ocsp-fcgi/config.toml"))
+    search_in(Path::new(IN_WORKING_FOLDER), Path::new("/etc/ocsp-fcgi/config.toml"))
 }
 
 fn search_in(first: &Path, second: &Path) -> Result<PathBuf, ConfigErrors> {

@@ -86,6 +86,19 @@ pub struct CertId<'a> {
     pub serial_number: Tlv<'a>,
 }
 
+/// CertID, for writing.
+#[derive(Asn1Write)]
+pub struct CertIdWriter<'a> {
+    /// The hash function of the next two.
+    pub hash_algorithm: AlgorithmIdentifier<'a>,
+    /// Hash of the issuer's name.
+    pub issuer_name_hash: &'a [u8],
+    /// Hash of the issuer's key.
+    pub issuer_key_hash: &'a [u8],
+    /// CertificateSerialNumber.
+    pub serial_number: asn1::BigUint<'a>,
+}
+
 /// AlgorithmIdentifier (RFC 5280 section 4.1.1.2).
 #[derive(Asn1Read, Asn1Write, Clone, PartialEq, Eq)]
 pub struct AlgorithmIdentifier<'a> {

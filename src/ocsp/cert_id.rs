@@ -93,22 +93,26 @@ impl<'a> CertId<'a> {
     /// Whether it names this issuer: BOTH hashes match.
     #[must_use]
     pub fn names(&self, issuer: &IssuerHashes) -> bool {
-        let (name, key): (&[u8], &[u8]) = match self.hash_algorithm {
-            None => return false,
-            Some(HashAlgorithm::Sha1) => (&issuer.sha1.0, &issuer.sha1.1),
-            Some(HashAlgorithm::Sha256) => (&issuer.sha256.0, &issuer.sha256.1),
-            Some(HashAlgorithm::Sha384) => (&issuer.sha384.0, &issuer.sha384.1),
-            Some(HashAlgorithm::Sha512) => (&issuer.sha512.0, &issuer.sha512.1),
-        };
+        let Some(algorithm) = self.hash_algorithm else { return false };
+        let (name, key) = issuer.by(algorithm);
         self.issuer_key_hash == key && self.issuer_name_hash == name
     }
 }
 
 impl HashAlgorithm {
+    const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+
+    fn oid(self) -> asn1::ObjectIdentifier {
+        match self {
+            Self::Sha1 => SHA1,
+            Self::Sha256 => SHA256,
+            Self::Sha384 => SHA384,
+            Self::Sha512 => SHA512,
+        }
+    }
+
     fn from_oid(oid: &asn1::ObjectIdentifier) -> Option<Self> {
-        [(SHA1, Self::Sha1), (SHA256, Self::Sha256), (SHA384, Self::Sha384), (SHA512, Self::Sha512)]
-            .into_iter()
-            .find_map(|(known, algorithm)| (known == *oid).then_some(algorithm))
+        Self::ALL.into_iter().find(|algorithm| algorithm.oid() == *oid)
     }
 }
 
@@ -122,6 +126,43 @@ impl IssuerHashes {
             sha256: (sha::sha256(name_der), sha::sha256(public_key)),
             sha384: (sha::sha384(name_der), sha::sha384(public_key)),
             sha512: (sha::sha512(name_der), sha::sha512(public_key)),
+        }
+    }
+
+    /// DER of every CertID that clients write for this serial: by each hash function,
+    /// its NULL parameters there or not.
+    #[must_use]
+    pub fn cert_ids(&self, serial: &Serial) -> Vec<Vec<u8>> {
+        let mut number = serial.as_bytes().to_vec();
+        if number.first().is_some_and(|first| *first >= 0x80) {
+            number.insert(0, 0); // the sign octet
+        }
+        let null = asn1::parse_single::<asn1::Tlv<'_>>(&[5, 0]).ok();
+        let spelling = |algorithm: HashAlgorithm, parameters| {
+            let (issuer_name_hash, issuer_key_hash) = self.by(algorithm);
+            let algorithm = algorithm.oid();
+            asn1::write_single(&syntax::CertIdWriter {
+                hash_algorithm: syntax::AlgorithmIdentifier { algorithm, parameters },
+                issuer_name_hash,
+                issuer_key_hash,
+                serial_number: asn1::BigUint::new(&number)?,
+            })
+            .ok()
+        };
+        HashAlgorithm::ALL
+            .into_iter()
+            .flat_map(|algorithm| [spelling(algorithm, null), spelling(algorithm, None)])
+            .flatten()
+            .collect()
+    }
+
+    /// Name and key by one hash function.
+    fn by(&self, algorithm: HashAlgorithm) -> (&[u8], &[u8]) {
+        match algorithm {
+            HashAlgorithm::Sha1 => (&self.sha1.0, &self.sha1.1),
+            HashAlgorithm::Sha256 => (&self.sha256.0, &self.sha256.1),
+            HashAlgorithm::Sha384 => (&self.sha384.0, &self.sha384.1),
+            HashAlgorithm::Sha512 => (&self.sha512.0, &self.sha512.1),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SignatureAlgorith
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::{PATIENCE, Reply, Responder};
+use crate::serial::Serial;
 use crate::signer::SignError;
 use crate::status::CertStatus;
 use crate::time::{Timestamp, Validity};
@@ -117,13 +118,13 @@ impl Responder {
                 return Ok((answer, Decision::Issued(status)));
             }
             Err(refusal) => {
-                issuer.cache().remove(cert_id);
+                self.forget_others(issuer, &cert_id.serial(), None, now);
                 return Err(refusal);
             }
         };
         let decision = decide(record.as_ref(), issuer.policy());
         if decision != Decision::Issued(CertStatus::Good) {
-            self.forget_other(issuer, cert_id, decision, now);
+            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
         }
         let (status, span) = match decision {
             Decision::Issued(status) => (status, issuer.policy().validity),
@@ -138,18 +139,23 @@ impl Responder {
         Ok((answer, decision))
     }
 
-    /// Drops a kept answer that says something else: nobody is to get it any more,
-    /// even if the store goes out of reach now.
-    fn forget_other(
+    /// Drops what is kept of a certificate and says something else, in every spelling
+    /// of the question: nobody is to get it any more, even if the store goes out of
+    /// reach now.
+    pub(super) fn forget_others(
         &self,
         issuer: Acting<'_>,
-        cert_id: &CertId<'_>,
-        decision: Decision,
+        serial: &Serial,
+        decision: Option<Decision>,
         now: Timestamp,
     ) {
-        let cached = issuer.cache().get(cert_id, now).or_else(|| self.load(issuer, cert_id, now));
-        if cached.is_some_and(|entry| Decision::Issued(entry.status()) != decision) {
-            issuer.cache().remove(cert_id);
+        let spellings = issuer.certificate().hashes().cert_ids(serial);
+        for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
+            let cached =
+                issuer.cache().get(&cert_id, now).or_else(|| self.load(issuer, &cert_id, now));
+            if cached.is_some_and(|entry| Some(Decision::Issued(entry.status())) != decision) {
+                issuer.cache().remove(&cert_id);
+            }
         }
     }
 

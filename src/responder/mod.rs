@@ -17,6 +17,7 @@ use crate::responder::gate::Gate;
 use crate::responder::issuers::{Acting, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, Requests, StoreDown};
 use crate::responder::presigned::Presigned;
+use crate::status::CertStatus;
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -145,7 +146,7 @@ impl Responder {
         let algorithm = issuer.signer().choose(request.preferred_algorithms());
         match (request.single(), nonce) {
             (Some(cert_id), None) if algorithm == issuer.signer().algorithm() => {
-                self.kept(issuer, cert_id, now)
+                self.kept(issuer, &request, cert_id, now)
             }
             _ => self.made(issuer, &request, (nonce, algorithm), now),
         }
@@ -178,7 +179,13 @@ impl Responder {
     }
 
     /// One question without a nonce: most of the world's requests.
-    fn kept(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Reply {
+    fn kept(
+        &self,
+        issuer: Acting<'_>,
+        request: &Request<'_>,
+        cert_id: &CertId<'_>,
+        now: Timestamp,
+    ) -> Reply {
         let cached = issuer.cache().get(cert_id, now);
         if let Some(entry) = cached {
             let left = entry.fresh_for(now, self.policy.freshness);
@@ -193,6 +200,11 @@ impl Responder {
             if may_serve && !entry.claim_attempt(now) {
                 return Reply::Kept(entry);
             }
+        }
+        if !issuer.is_usual(cert_id) {
+            // Zeros before the serial, say: such spellings have no number, and nothing
+            // is kept of them.
+            return self.made(issuer, request, (None, issuer.signer().algorithm()), now);
         }
         let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
         if self.policy.freshness.is_zero() {
@@ -221,15 +233,19 @@ impl Responder {
             Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, now, cached),
             Err(refusal) => {
                 // The row was there, and no longer says what the answer says.
-                issuer.cache().remove(cert_id);
+                self.forget_others(issuer, &cert_id.serial(), None, now);
                 return Reply::Error(refusal);
             }
         };
-        match decide(record.as_ref(), issuer.policy()) {
+        let decision = decide(record.as_ref(), issuer.policy());
+        let is_known = cached.as_ref().map(|entry| Decision::Issued(entry.status()));
+        if decision != Decision::Issued(CertStatus::Good) && is_known != Some(decision) {
+            // First, so that nothing gives an old answer again, come what may.
+            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+        }
+        match decision {
             Decision::Issued(status) => {
                 let Some(entry) = cached.filter(|entry| entry.status() == status) else {
-                    // First, so that nothing gives the old answer again, come what may.
-                    issuer.cache().remove(cert_id);
                     return match self.sign_and_keep(issuer, cert_id, status, now) {
                         Ok(entry) => Reply::Kept(entry),
                         Err(status) => Reply::Error(status),
@@ -239,17 +255,9 @@ impl Responder {
                 Reply::Kept(self.renewed(issuer, cert_id, entry, now))
             }
             Decision::NonIssued(status, extended_revoke) => {
-                if cached.is_some() {
-                    issuer.cache().remove(cert_id);
-                }
                 self.non_issued(issuer, cert_id, status, extended_revoke, now)
             }
-            Decision::Unauthorized => {
-                if cached.is_some() {
-                    issuer.cache().remove(cert_id);
-                }
-                Reply::Error(ErrorStatus::Unauthorized)
-            }
+            Decision::Unauthorized => Reply::Error(ErrorStatus::Unauthorized),
         }
     }
 

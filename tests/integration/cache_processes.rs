@@ -13,7 +13,9 @@ use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
-use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic, sequence, tlv};
+use crate::support::ocsp::{
+    Answer, CertId, NULL, Request, SHA1, SHA256, SHA384, SHA512, children, raw_basic, sequence, tlv,
+};
 use crate::support::site::{PROGRAM, REVOKED_AT, Running, Site};
 use crate::support::{eventually, free_port, logged, run};
 
@@ -82,6 +84,28 @@ fn processes_share_a_folder_while_one_of_them_is_killed_again_and_again() {
         }
     });
     assert!(answered.into_inner() > 100);
+}
+
+// rule: ANS-6
+// rule: REQ-5
+#[test]
+fn only_usual_spellings_of_a_question_leave_a_file() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = site.serve_beside(0, "");
+    let ca = &site.ca.identity.certificate;
+    for hash in [SHA1, SHA256, SHA384, SHA512] {
+        for parameters in [NULL, &[]] {
+            let mut cert_id = CertId::hashed(hash, ca, "0a1b");
+            cert_id.parameters = parameters;
+            for zeros in 0..4 {
+                let answer = responder.post(&Request::about(&cert_id).der());
+                assert!(answer.len() > 100, "{zeros} zeros: {answer:?}");
+                cert_id.serial.insert(0, 0);
+            }
+        }
+    }
+    let answers = files(&site.path("cache")).into_iter().filter(|path| is_answer(path)).count();
+    assert_eq!(answers, 4 * 2);
 }
 
 // rule: ANS-6

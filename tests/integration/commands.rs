@@ -33,6 +33,24 @@ fn help_and_version_are_on_stdout_with_exit_code_0() {
     assert_eq!(version, format!("ocsp-fcgi {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// As it was with the earlier responder, which had no commands.
+#[test]
+fn without_a_command_it_serves_where_there_is_a_config_toml() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let port = free_port();
+    site.configure(&format!("port = {port}\n"));
+    let mut child = Command::new(PROGRAM)
+        .current_dir(site.folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    site.assert_three_answers(&format!("http://localhost:{port}"), &[]);
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
     for arguments in [

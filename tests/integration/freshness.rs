@@ -147,7 +147,8 @@ fn kept_answers_end_with_the_store_where_the_configuration_says_so() {
 #[test]
 fn whoever_has_seen_a_revocation_says_nothing_good_again_with_the_store_gone() {
     // Seen by the question itself, or by one with a nonce, or by one of several.
-    for seen in [Seen::Alone, Seen::WithNonce, Seen::AmongOthers] {
+    // Or in other words: by another hash function.
+    for seen in [Seen::Alone, Seen::WithNonce, Seen::AmongOthers, Seen::ByAnotherHash] {
         for status in [revoked(RevocationReason::KeyCompromise), CertStatus::Unknown] {
             let world = World::new(1, "freshness = \"0s\"\n");
             let responder = &world.responders[0];
@@ -158,6 +159,7 @@ fn whoever_has_seen_a_revocation_says_nothing_good_again_with_the_store_gone() {
             let statuses = statuses(&responder.post(&match seen {
                 Seen::Alone => request.der(),
                 Seen::WithNonce => request.with_nonce(b"n").der(),
+                Seen::ByAnotherHash => world.hashed("0a1b"),
                 Seen::AmongOthers => {
                     let first = CertId::new(&world.site.ca.identity.certificate, "ff02").der();
                     let cert_ids = vec![first, request.cert_ids[0].clone()];
@@ -271,6 +273,7 @@ fn what_was_never_issued_is_asked_for_each_time() {
 enum Seen {
     Alone,
     WithNonce,
+    ByAnotherHash,
     AmongOthers,
 }
 

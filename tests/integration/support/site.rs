@@ -203,9 +203,10 @@ impl Running {
     /// Serves with this configuration, which listens on `port`.
     pub fn start(config: &Path, port: u16) -> Self {
         let child = Command::new(PROGRAM)
-            .args(["serve", "--config"])
+            // It ends with this process, however that ends.
+            .args(["serve", "--until-eof", "--config"])
             .arg(config)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stderr(fs::File::create(config.with_file_name("serve.log")).unwrap())
             .spawn()
             .unwrap();
