@@ -168,6 +168,31 @@ fn method_uri_and_body_are_apart_in_the_key() {
     }
 }
 
+// rule: WEB-4
+#[test]
+fn no_header_field_changes_what_is_in_the_cache() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let _responder = serve(&site, LONG);
+    let nginx = nginx(&site);
+    let mut client = nginx.client();
+    let question = site.request("good", &["-no_nonce"]);
+    for (field, wanted) in [
+        ("If-None-Match: *", 304),
+        ("If_None_Match: *", 200),
+        ("Accept-Encoding: gzip", 200),
+        ("Range: bytes=0-9", 200),
+        ("Cache-Control: no-store", 200),
+    ] {
+        let uri = format!("/{}/{}", field.replace([':', ' ', '*'], ""), escaped(&question));
+        let first = client.send(&request("GET", &uri, &format!("{field}\r\n")));
+        assert_eq!(first.field("Content-Encoding"), None);
+        assert_eq!((first.status(), cache(&first)), (wanted, "MISS"), "{field}");
+        let second = client.get(&uri);
+        assert_eq!((second.status(), cache(&second)), (200, "HIT"), "{field}");
+        assert_eq!(said(&question, &second.body), Said::Good);
+    }
+}
+
 // rule: ANS-6
 #[test]
 fn a_body_that_is_not_in_memory_never_gets_the_answer_to_another() {

@@ -44,7 +44,8 @@ pub fn nginx_before(site: &Site, upstream: &str) -> WebServer {
     fs::write(site.path("nginx-site.conf"), shipped("nginx.conf", &replacements)).unwrap();
     let folder = site.folder.path().display();
     let user = if is_root() { format!("user {WEB_USER};") } else { String::new() };
-    // As Debian's, with its own files elsewhere; and the tests see what the cache does.
+    // As Debian's, with its own files elsewhere; then what the administrator of other
+    // sites may have set for all, to spoil this one; and the tests see what the cache does.
     let main = format!(
         "{user}
          worker_processes 2;
@@ -63,6 +64,15 @@ pub fn nginx_before(site: &Site, upstream: &str) -> WebServer {
              proxy_temp_path {folder}/nginx-proxy;
              scgi_temp_path {folder}/nginx-scgi;
              uwsgi_temp_path {folder}/nginx-uwsgi;
+             gzip_types *;
+             underscores_in_headers on;
+             client_max_body_size 1m;
+             client_body_in_file_only clean;
+             fastcgi_request_buffering off;
+             fastcgi_cache_valid any 1h;
+             fastcgi_cache_use_stale error timeout updating http_500;
+             fastcgi_cache_background_update on;
+             fastcgi_cache_lock on;
              add_header X-Cache $upstream_cache_status always;
              include {folder}/nginx-site.conf;
          }}"
