@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test fmt lint doc demo install
+.PHONY: help check test hsm fmt lint doc demo install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,10 @@ check: ## all that CI runs: install what the tests need, then test
 test: lint ## lint, all tests (real nginx, Apache and MariaDB), documentation
 	cargo test --workspace --locked
 	@$(MAKE) --no-print-directory doc
+
+hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
+	tests/packages.sh hsm
+	cargo test --locked --test hsm
 
 fmt: ## format the Rust files
 	cargo fmt --all

@@ -26,6 +26,7 @@ use ocsp_fcgi::responder::{Capacity, Responder};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::service::Service;
 use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
 use ocsp_fcgi::store::ledger::{SqliteLedger, StatusLedger};
@@ -158,7 +159,7 @@ fn service(ca: &ThrowawayCa, folder: &std::path::Path) -> Service {
 
 fn signer(ca: &ThrowawayCa) -> Signer {
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
-    Signer::new(ca.identity.key.clone(), certificate, RsaPadding::Pkcs1).unwrap()
+    Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1).unwrap()
 }
 
 fn request(issuer: &X509) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Config to running parts: the one place that puts them together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -14,7 +14,8 @@ use crate::responder::presigned::Presigned;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
 use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
-use crate::signer::key::{self, ReadableByOthers};
+use crate::signer::key::{self, Holder, KeySource, PasswordUse};
+use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
 use crate::store::StatusStore;
 use crate::store::mysql::Mysql;
@@ -31,9 +32,19 @@ pub struct Identity {
     /// The CA's certificate.
     pub certificate: Certificate,
     /// Who signs, in order, and when each takes over.
-    pub signers: Vec<(Signer, TakeOver)>,
+    pub signers: Vec<(KnownSigner, TakeOver)>,
     /// What is not as it should be, but no reason to refuse.
     pub warnings: Vec<String>,
+}
+
+/// A key that signs, and where it came from.
+pub struct KnownSigner {
+    /// The key and its certificate.
+    pub signer: Signer,
+    /// The file of the key.
+    pub key: PathBuf,
+    /// Where the key is.
+    pub holder: Holder,
 }
 
 impl Shared {
@@ -60,7 +71,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
         warnings.append(&mut identity.warnings);
         let store = store(&config.database, settings.table.as_deref());
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
-        for (signer, take_over) in identity.signers {
+        for (KnownSigner { signer, .. }, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
             let cache = ResponseCache::new(Arc::clone(&memory), folder, signer.certificate().der());
             issuer.add(signer, cache, take_over);
@@ -90,13 +101,15 @@ pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Res
     let mut signers = Vec::new();
     let own = config::Signer {
         key: issuer.key.clone(),
+        key_password: issuer.key_password.clone(),
         certificate: issuer.signer_certificate.clone(),
         from: None,
     };
     for (settings, order) in [(Some(&own), Order::Present), (issuer.next.as_ref(), Order::Next)] {
         let Some(settings) = settings else { continue };
         let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
-        let signer = signer(config, settings, path, &mut warnings)?;
+        let known = signer(config, settings, path, &mut warnings)?;
+        let signer = &known.signer;
         let allowed = signer.certificate().may_sign_for(&certificate, now);
         match (allowed, order, &issuer.next) {
             (Ok(()), ..) => {}
@@ -113,11 +126,11 @@ pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Res
                 return Err(reason).with_context(|| not_allowed(path, &issuer.certificate));
             }
         }
-        warn_of_missing_no_check(&signer, &certificate, path, &mut warnings);
-        signers.push((signer, settings.from.map_or(TakeOver::BeforeTheEnd, TakeOver::At)));
+        warn_of_missing_no_check(signer, &certificate, path, &mut warnings);
+        signers.push((known, settings.from.map_or(TakeOver::BeforeTheEnd, TakeOver::At)));
     }
     if let Some((last, _)) = signers.last() {
-        warnings.extend(ending(last.certificate(), &certificate, now));
+        warnings.extend(ending(last.signer.certificate(), &certificate, now));
     }
     Ok(Identity { certificate, signers, warnings })
 }
@@ -133,19 +146,25 @@ fn signer(
     settings: &config::Signer,
     certificate: &Path,
     warnings: &mut Vec<String>,
-) -> Result<Signer> {
+) -> Result<KnownSigner> {
     let others = match config.permissions {
         Permissions::Refuse => ReadableByOthers::Refuse,
         Permissions::Warn => ReadableByOthers::Accept,
     };
-    let key = key::load(&settings.key, others)?;
-    if let Some(mode) = key::mode_readable_by_others(&settings.key)? {
+    let source =
+        KeySource { path: settings.key.clone(), password: settings.key_password.clone(), others };
+    let key = key::load(&source)?;
+    warnings.extend(key.exposed.iter().map(ToString::to_string));
+    if let (PasswordUse::Needless, Some(password)) = (key.password_use, &settings.key_password) {
         let path = settings.key.display();
-        warnings.push(format!("key {path}: others can read it (mode {mode:04o})"));
+        warnings.push(format!("key {path}: not encrypted, the {password} has no effect"));
     }
-    Signer::new(key, Certificate::load(certificate)?, config.rsa_padding).with_context(|| {
-        format!("key {} with certificate {}", settings.key.display(), certificate.display())
-    })
+    let holder = key.holder.clone();
+    let signer = Signer::new(key, Certificate::load(certificate)?, config.rsa_padding)
+        .with_context(|| {
+            format!("key {} with certificate {}", settings.key.display(), certificate.display())
+        })?;
+    Ok(KnownSigner { signer, key: settings.key.clone(), holder })
 }
 
 fn warn_of_missing_no_check(

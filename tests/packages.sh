@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to the packages that the demo or the tests need: `packages.sh demo` and
-# `packages.sh tests`.
+# Sees to the packages that the demo or the tests need: `packages.sh demo`,
+# `packages.sh tests`, and `packages.sh hsm` for the tests of keys on a token.
 #
 # Does nothing when all is there. Otherwise root on Debian gets them by apt-get,
 # with no service started; everybody else gets a sentence that names them.
@@ -30,13 +30,21 @@ tests_need() {
     need systemd program systemd-analyze
 }
 
+hsm_needs() {
+    demo_needs
+    need make program make
+    need softhsm2 program softhsm2-util
+    need pkcs11-provider has_provider
+}
+
 main() {
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # not in everybody's on Debian
     missing=''
     case ${1-} in
         demo) demo_needs ;;
         tests) tests_need ;;
-        *) fail 'usage: packages.sh demo | tests' ;;
+        hsm) hsm_needs ;;
+        *) fail 'usage: packages.sh demo | tests | hsm' ;;
     esac
     [ -n "$missing" ] || exit 0
     echo "$0: missing:$missing" >&2
@@ -65,17 +73,41 @@ header() {
     echo "#include <$1>" | cc -E -
 }
 
+has_provider() {
+    folder=$(openssl version -m | cut -d '"' -f 2)
+    test -e "$folder/pkcs11.so"
+}
+
 install_all() {
+    for_now=''
+    # shellcheck disable=SC2086  # one word for each file
+    trap 'rm -f $for_now' EXIT
+    trap 'exit 1' HUP INT TERM
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
         # Debian asks this file whether a package may start its service (invoke-rc.d(8)).
-        trap 'rm -f $policy' EXIT
-        trap 'exit 1' HUP INT TERM
+        for_now=$policy
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod 755 $policy
     fi
     apt-get update
+    case " $* " in
+        *' pkcs11-provider '*) add_backports ;;
+    esac
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
+# Debian 12 has pkcs11-provider among its backports only; apt takes from there what it
+# finds nowhere else.
+add_backports() {
+    if ! apt-cache show pkcs11-provider >/dev/null 2>&1 && grep -q bookworm /etc/os-release; then
+        backports=/etc/apt/sources.list.d/ocsp-fcgi-tests.list
+        for_now="$for_now $backports"
+        keys=/usr/share/keyrings/debian-archive-keyring.gpg
+        echo "deb [signed-by=$keys] http://deb.debian.org/debian bookworm-backports main" \
+            >$backports
+        apt-get update
+    fi
 }
 
 fail() {

@@ -11,6 +11,7 @@ use crate::config::{Config, Database, Issuer, Listen};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
 use crate::signer::Signer;
+use crate::signer::key::Holder;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
@@ -28,14 +29,18 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         match app::identity(&config, issuer, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
-                for (signer, take_over) in &identity.signers {
-                    match signer.try_out() {
-                        Ok(()) => tally.fine(&describe(signer, *take_over)),
-                        Err(error) => tally.problem(&format!(
-                            "signer {}: {}",
-                            signer.certificate().subject(),
-                            logging::chain(&error)
-                        )),
+                for (known, take_over) in &identity.signers {
+                    let subject = known.signer.certificate().subject();
+                    match known.signer.try_out() {
+                        Ok(()) => tally.fine(&describe(&known.signer, *take_over)),
+                        Err(error) => {
+                            tally.problem(&format!("signer {subject}: {}", logging::chain(&error)));
+                            continue;
+                        }
+                    }
+                    if let Holder::Provider(name) = &known.holder {
+                        let path = known.key.display();
+                        tally.fine(&format!("key {path}: {name} is there, and signs"));
                     }
                 }
                 for warning in identity.warnings {

@@ -16,6 +16,7 @@ use crate::config::{
     Config, Issuer, Listen, Log, Presigned, Signer, UnixSocket, answers, database, keys, values,
 };
 use crate::responder::policy::Policy;
+use crate::signer::password::PasswordSource;
 
 impl Config {
     /// Reads and checks a file.
@@ -133,60 +134,87 @@ fn listen(file: &File<'_>) -> Listen {
 }
 
 fn issuers(file: &File<'_>, policy: &Policy) -> Option<Vec<Issuer>> {
-    let root = file.root();
-    let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
-    let flat =
-        [&certificate, &key, &signer].into_iter().find_map(|field| Some((field.key, field.at?)));
     let tables = file.sections("issuer");
+    let flat = flat_issuer(file, tables.first().map(|(at, _)| *at), policy);
     if tables.is_empty() {
-        file.require(
-            &[
-                (&["itcert"], certificate.at, "the certificate of the CA"),
-                (&["itkey"], key.at, "the key that signs the answers"),
-            ],
-            &["issuer", "itsigner"],
-            "no CA, wanted itcert and itkey, or [[issuer]] with certificate and key",
-        );
-        return Some(vec![Issuer {
-            certificate: certificate.value?,
-            key: key.value?,
-            signer_certificate: signer.value,
-            next: None,
-            table: None,
-            policy: *policy,
-        }]);
-    }
-    if let (Some(flat), Some((at, _))) = (flat, tables.first()) {
-        file.report_both(("issuer", *at), flat);
+        return Some(vec![flat?]);
     }
     let shared = database::table(&file.section("database"));
     let mut seen = Vec::new();
     let issuers: Vec<Option<Issuer>> = tables
         .into_iter()
         .map(|(at, section)| {
-            let table = database::table(&section);
-            report_same_table(file, (at, &table), &shared, &mut seen);
-            let [certificate, key, signer] =
-                ["certificate", "key", "signer"].map(|key| section.path(key));
-            for field in [&certificate, &key] {
-                if field.at.is_none() && !file.meant.contains(&field.key) {
-                    let problem = format!("[[issuer]] without {}, wanted a path", field.key);
-                    file.report.error(at, problem);
-                }
-            }
-            let next = next_signer(&section);
-            let policy = answers::policy_of_issuer(file, &section, policy);
-            Some(Issuer {
-                certificate: certificate.value?,
-                key: key.value?,
-                signer_certificate: signer.value,
-                next,
-                table: table.value,
-                policy,
-            })
+            report_same_table(file, (at, &database::table(&section)), &shared, &mut seen);
+            issuer(file, (at, &section), policy)
         })
         .collect();
     issuers.into_iter().collect()
+}
+
+/// The keys of the one issuer that needs no table; an error beside `table`, where
+/// there is one.
+fn flat_issuer(file: &File<'_>, table: Option<usize>, policy: &Policy) -> Option<Issuer> {
+    let root = file.root();
+    let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
+    let password = key_password(
+        &root,
+        ["itkey_password_file", "itkey_password_credential", "itkey_password_env"],
+    );
+    if let Some(table) = table {
+        let flat = [&certificate, &key, &signer]
+            .into_iter()
+            .find_map(|field| Some((field.key, field.at?)))
+            .or_else(|| Some((password.key, password.at?)));
+        if let Some(flat) = flat {
+            file.report_both(("issuer", table), flat);
+        }
+        return None;
+    }
+    file.require(
+        &[
+            (&["itcert"], certificate.at, "the certificate of the CA"),
+            (&["itkey"], key.at, "the key that signs the answers"),
+        ],
+        &["issuer", "itsigner"],
+        "no CA, wanted itcert and itkey, or [[issuer]] with certificate and key",
+    );
+    Some(Issuer {
+        certificate: certificate.value?,
+        key: key.value?,
+        key_password: password.value,
+        signer_certificate: signer.value,
+        next: None,
+        table: None,
+        policy: *policy,
+    })
+}
+
+fn issuer(
+    file: &File<'_>,
+    (at, section): (usize, &Section<'_>),
+    policy: &Policy,
+) -> Option<Issuer> {
+    let [certificate, key, signer] = ["certificate", "key", "signer"].map(|key| section.path(key));
+    for field in [&certificate, &key] {
+        if field.at.is_none() && !file.meant.contains(&field.key) {
+            let problem = format!("[[issuer]] without {}, wanted a path", field.key);
+            file.report.error(at, problem);
+        }
+    }
+    let password =
+        key_password(section, ["key_password_file", "key_password_credential", "key_password_env"]);
+    let next = next_signer(section);
+    let policy = answers::policy_of_issuer(file, section, policy);
+    let table = database::table(section).value;
+    Some(Issuer {
+        certificate: certificate.value?,
+        key: key.value?,
+        key_password: password.value,
+        signer_certificate: signer.value,
+        next,
+        table,
+        policy,
+    })
 }
 
 fn presigned(file: &File<'_>) -> Option<Presigned> {
@@ -203,17 +231,50 @@ fn presigned(file: &File<'_>) -> Option<Presigned> {
 
 fn next_signer(section: &Section<'_>) -> Option<Signer> {
     let [key, certificate] = ["next_key", "next_signer"].map(|key| section.path(key));
+    let password = key_password(
+        section,
+        ["next_key_password_file", "next_key_password_credential", "next_key_password_env"],
+    );
     let from = section.field(
         "next_from",
         "a date and time with its zone, such as 2027-01-31T12:00:00Z",
         |value| values::instant(value.as_datetime()?),
     );
-    for (name, at) in [(certificate.key, certificate.at), (from.key, from.at)] {
+    let others =
+        [(certificate.key, certificate.at), (password.key, password.at), (from.key, from.at)];
+    for (name, at) in others {
         if let (Some(at), None) = (at, key.at) {
             section.report().error(at, format!("{name} is given, wanted next_key with it"));
         }
     }
-    Some(Signer { key: key.value?, certificate: certificate.value, from: from.value })
+    Some(Signer {
+        key: key.value?,
+        key_password: password.value,
+        certificate: certificate.value,
+        from: from.value,
+    })
+}
+
+/// The one of three keys that says where the password of a key comes from.
+fn key_password(
+    section: &Section<'_>,
+    [file, credential, variable]: [&'static str; 3],
+) -> Field<PasswordSource> {
+    // A slip puts the password itself there.
+    let credential = section.hidden(
+        credential,
+        "the name of a credential, as in LoadCredential=",
+        values::credential_name,
+    );
+    let variable = section.hidden(
+        variable,
+        "the name of an environment variable: letters, digits and _",
+        values::variable_name,
+    );
+    section.one_of(
+        section.path(file).map(PasswordSource::File),
+        [credential.map(PasswordSource::Credential), variable.map(PasswordSource::Variable)],
+    )
 }
 
 /// Two CAs may give out the same serial: in one table, a certificate of the one

@@ -64,6 +64,11 @@ impl<T> Field<T> {
         self.value.unwrap_or(default)
     }
 
+    /// The same place, with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        Field { key: self.key, at: self.at, value: self.value.map(change) }
+    }
+
     /// Whether it is not written, or well.
     pub fn is_right(&self) -> bool {
         self.at.is_none() || self.value.is_some()
@@ -222,13 +227,24 @@ impl<'f> Section<'f> {
 
     /// Text that no message repeats; may be empty.
     pub fn secret(&self, key: &'static str) -> Field<String> {
+        self.hidden(key, "text in quotes", |text| Some(text.to_owned()))
+    }
+
+    /// Text through `read`, as [`Section::field`]; no message repeats it, as it is a
+    /// secret, or a slip puts one there.
+    pub fn hidden<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Field<T> {
         let at = self.at(key);
         let value = self.value(key).and_then(|value| {
-            let text = value.get_ref().as_str().map(str::to_owned);
-            if text.is_none() {
-                self.wrong(key, value, type_text(value.get_ref()), "text in quotes");
+            let read_value = value.get_ref().as_str().and_then(read);
+            if read_value.is_none() {
+                self.wrong(key, value, type_text(value.get_ref()), wanted);
             }
-            text
+            read_value
         });
         Field { key, at, value }
     }
@@ -313,6 +329,18 @@ impl<'f> Section<'f> {
         // Each is read, also after a wrong one, so that each is reported.
         let values: Vec<Option<T>> = elements.into_iter().map(read_element).collect();
         Field { key, at: Some(value.span().start), value: values.into_iter().collect() }
+    }
+
+    /// The one that is written; of several, the others are reported.
+    pub fn one_of<T>(&self, first: Field<T>, others: [Field<T>; 2]) -> Field<T> {
+        others.into_iter().fold(first, |chosen, other| match (chosen.at, other.at) {
+            (Some(at), Some(other_at)) => {
+                self.file.report_both((other.key, other_at), (chosen.key, at));
+                chosen
+            }
+            (Some(_), None) => chosen,
+            (None, _) => other,
+        })
     }
 
     /// Reports `what_is` at `value`.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::signer::RsaPadding;
+use crate::signer::password::PasswordSource;
 use crate::store::{mysql, sqlite};
 use crate::time::Timestamp;
 
@@ -90,6 +91,8 @@ pub struct Issuer {
     pub signer_certificate: Option<PathBuf>,
     /// The key that signs the answers.
     pub key: PathBuf,
+    /// What opens the key, where it is encrypted or on a token.
+    pub key_password: Option<PasswordSource>,
     /// Who signs after that.
     pub next: Option<Signer>,
     /// Its own table of the database; none, that of `database`.
@@ -103,6 +106,8 @@ pub struct Issuer {
 pub struct Signer {
     /// The key.
     pub key: PathBuf,
+    /// What opens the key, where it is encrypted or on a token.
+    pub key_password: Option<PasswordSource>,
     /// Its certificate, where that is not the CA's own.
     pub certificate: Option<PathBuf>,
     /// When it takes over; none, in time before its predecessor ends.

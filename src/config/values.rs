@@ -113,6 +113,22 @@ pub(super) fn table_name(text: &str) -> Option<String> {
     (is_name(first) && second.is_none_or(is_name)).then(|| text.to_owned())
 }
 
+/// The name of a credential: that of a file (systemd.exec(5), `LoadCredential=`).
+pub(super) fn credential_name(text: &str) -> Option<String> {
+    let is_name = (1..=FILE_NAME_OCTETS).contains(&text.len())
+        && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"/:".contains(&octet))
+        && text != "."
+        && text != "..";
+    is_name.then(|| text.to_owned())
+}
+
+/// The name of an environment variable (POSIX.1 section 8.1).
+pub(super) fn variable_name(text: &str) -> Option<String> {
+    let is_name = text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_')
+        && text.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+    is_name.then(|| text.to_owned())
+}
+
 /// The mode of a file, in octal: `0660`.
 pub(super) fn mode(text: &str) -> Option<u32> {
     let is_octal =
@@ -167,6 +183,8 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
 const MYSQL_PORT: u16 = 3306;
 /// MySQL allows 64 characters.
 const SQL_NAME_OCTETS: usize = 64;
+/// `NAME_MAX` of Linux.
+const FILE_NAME_OCTETS: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -267,6 +285,27 @@ mod tests {
             assert_eq!(table_name(text), None, "{text}");
         }
         assert_eq!(table_name(&"a".repeat(65)), None);
+    }
+
+    #[test]
+    fn a_credential_is_named_as_a_file_in_its_folder_is() {
+        for text in ["key-password", "a.b_c", "..a"] {
+            assert_eq!(credential_name(text).as_deref(), Some(text));
+        }
+        for text in ["", ".", "..", "a/b", "../etc", "a:b", "a b", "a\0", "ü"] {
+            assert_eq!(credential_name(text), None, "{text}");
+        }
+        assert_eq!(credential_name(&"a".repeat(256)), None);
+    }
+
+    #[test]
+    fn a_variable_is_named_by_letters_digits_and_underscores() {
+        for text in ["KEY_PASSWORD", "_a1"] {
+            assert_eq!(variable_name(text).as_deref(), Some(text));
+        }
+        for text in ["", "1A", "A=B", "A B", "A\0", "Ü"] {
+            assert_eq!(variable_name(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -194,21 +194,27 @@ impl Responder {
             signer.sign(&to_be_signed, algorithm)
         };
         let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
+        let id = issuer.id().0;
+        issuer.key_away().end(Instant::now(), format_args!("key signs again: issuer={id}"));
         let certificate = issuer.certificate_to_send();
         response::assemble(&to_be_signed, algorithm, &signature, certificate)
             .map_err(|_| ErrorStatus::InternalError)
     }
 
     fn not_signed(&self, issuer: Acting<'_>, error: &SignError) -> ErrorStatus {
-        self.failures.begin(
+        let (trouble, status, name) = match error {
+            SignError::OutOfReach(_) => (issuer.key_away(), ErrorStatus::TryLater, "tryLater"),
+            _ => (&self.failures, ErrorStatus::InternalError, "internalError"),
+        };
+        trouble.begin(
             Instant::now(),
             format_args!(
-                "key does not sign, answering internalError: issuer={} error={}",
+                "key does not sign, answering {name}: issuer={} error={}",
                 issuer.id().0,
                 quoted(chain(error))
             ),
         );
-        ErrorStatus::InternalError
+        status
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::cache::ResponseCache;
+use crate::logging::Trouble;
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, ResponderId};
 use crate::responder::policy::{Policy, ResponderIdKind};
@@ -25,6 +26,7 @@ pub struct Issuer {
     signatories: Vec<Signatory>,
     /// The second in which the store last failed.
     store_failed: AtomicI64,
+    key_away: Trouble,
 }
 
 /// A key that signs for an issuer, and the answers that it has signed.
@@ -67,7 +69,8 @@ impl Issuer {
         store: Arc<dyn StatusStore>,
     ) -> Self {
         let store_failed = AtomicI64::new(i64::MIN);
-        Self { id, certificate, policy, store, signatories: Vec::new(), store_failed }
+        let key_away = Trouble::new(log::Level::Warn);
+        Self { id, certificate, policy, store, signatories: Vec::new(), store_failed, key_away }
     }
 
     /// Adds who signs next, after those who are there. Whether the certificate may
@@ -135,6 +138,11 @@ impl Issuer {
     #[must_use]
     pub fn store(&self) -> &dyn StatusStore {
         &*self.store
+    }
+
+    /// Its token out of reach.
+    pub(super) fn key_away(&self) -> &Trouble {
+        &self.key_away
     }
 
     /// Whether a CertID names this CA.

@@ -1,42 +1,59 @@
 //! One key and its certificate: signs octets, names its algorithm.
 //!
-//! Knows neither what it signs nor how many may sign at once.
+//! Knows neither what it signs nor how many may sign at once. A key on a token is
+//! loaded anew when it no longer signs: a token that was pulled out and put back, or
+//! a connection to an HSM that was lost, leaves only dead handles behind.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::md::Md;
 use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Private};
-use openssl::pkey_ctx::PkeyCtx;
+use openssl::pkey::{Id, PKey, Public};
 use openssl::rsa::Padding;
-use openssl::sha;
-use openssl::sign::{RsaPssSaltlen, Signer as DigestSigner, Verifier};
+use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde::Deserialize;
 
+use crate::logging::chain;
 use crate::ocsp::SignatureAlgorithm;
 use crate::signer::certificate::Certificate;
+use crate::signer::handle::Handle;
+use crate::signer::key::{Holder, Key, KeyError, KeySource};
+use crate::signer::reasons::Reasons;
 
 pub mod certificate;
+mod handle;
 pub mod key;
+pub mod password;
+pub mod private_file;
+pub mod reasons;
+mod token;
 
 /// A key that signs, with the certificate that says so.
 pub struct Signer {
-    key: PKey<Private>,
+    handle: ArcSwap<Handle>,
+    /// For a key that a provider holds.
+    reload: Option<Reload>,
     certificate: Certificate,
+    /// The certificate's, not the token's: it is there when the token is not.
+    public_key: PKey<Public>,
     algorithm: SignatureAlgorithm,
-    /// Contexts made ready for this key and an algorithm, one for each thread that
-    /// signs at the same time: setting one up costs more than a P-256 signature.
-    contexts: Mutex<Vec<(SignatureAlgorithm, PkeyCtx<Private>)>>,
+    /// All that the key can do.
+    algorithms: Vec<SignatureAlgorithm>,
 }
 
 /// Why a signer cannot be, or did not sign.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// OpenSSL refused.
+    /// The key is in memory and does not sign: that stays.
     #[error("signing")]
-    OpenSsl(#[from] ErrorStack),
+    OpenSsl(#[source] Reasons),
+    /// The key is on a token that does not sign: that may pass, so the answer is
+    /// `tryLater` (RFC 6960 section 2.3).
+    #[error("the key is out of reach: {0}")]
+    OutOfReach(Arc<str>),
     /// A key of a kind that has no place in OCSP.
     #[error(
         "the key is {0}, wanted: RSA of 2048 bits or more, P-256, P-384, P-521, Ed25519 or Ed448"
@@ -47,22 +64,47 @@ pub enum SignError {
     NotAPair,
 }
 
+impl From<ErrorStack> for SignError {
+    fn from(stack: ErrorStack) -> Self {
+        Self::OpenSsl(stack.into())
+    }
+}
+
+/// How and when a key on a token is loaded anew.
+struct Reload {
+    source: KeySource,
+    last: Mutex<Option<Attempt>>,
+}
+
+struct Attempt {
+    next: Instant,
+    outcome: Arc<str>,
+}
+
 impl Signer {
     /// Puts a key and its certificate together.
     ///
     /// # Errors
     ///
     /// [`SignError::KeyKind`] or [`SignError::NotAPair`].
-    pub fn new(
-        key: PKey<Private>,
-        certificate: Certificate,
-        padding: RsaPadding,
-    ) -> Result<Self, SignError> {
-        let algorithm = algorithm_for(&key, padding)?;
-        if !certificate.x509().public_key()?.public_eq(&key) {
+    pub fn new(key: Key, certificate: Certificate, padding: RsaPadding) -> Result<Self, SignError> {
+        let public_key = certificate.x509().public_key()?;
+        if !public_key.public_eq(&key.pkey) {
             return Err(SignError::NotAPair);
         }
-        Ok(Self { key, certificate, algorithm, contexts: Mutex::default() })
+        let algorithm = algorithm_for(&public_key, padding)?;
+        let handle = Handle::new(key.pkey);
+        let mut algorithms = algorithms_for(&public_key, algorithm);
+        let reload = match key.holder {
+            Holder::Memory => None,
+            Holder::Provider(_) => {
+                // A token need not know every padding and every hash.
+                algorithms.retain(|other| handle.sign(TRIAL, *other).is_ok());
+                Some(Reload { source: key.source, last: Mutex::default() })
+            }
+        };
+        let handle = ArcSwap::from_pointee(handle);
+        Ok(Self { handle, reload, certificate, public_key, algorithm, algorithms })
     }
 
     /// Signs once for nothing, and verifies it: a key that cannot sign (a lost token, a
@@ -70,10 +112,10 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`SignError::OpenSsl`], or [`SignError::NotAPair`] for a wrong signature.
+    /// As [`Signer::sign`], or [`SignError::NotAPair`] for a wrong signature.
     pub fn try_out(&self) -> Result<(), SignError> {
-        let signature = self.sign(b"trial", self.algorithm)?;
-        if self.verify(b"trial", &signature) { Ok(()) } else { Err(SignError::NotAPair) }
+        let signature = self.sign(TRIAL, self.algorithm)?;
+        if self.verify(TRIAL, &signature) { Ok(()) } else { Err(SignError::NotAPair) }
     }
 
     /// The certificate of the key.
@@ -95,34 +137,37 @@ impl Signer {
         &self,
         mut preferred: impl Iterator<Item = SignatureAlgorithm>,
     ) -> SignatureAlgorithm {
-        preferred.find(|algorithm| self.can(*algorithm)).unwrap_or(self.algorithm)
+        preferred.find(|algorithm| self.algorithms.contains(algorithm)).unwrap_or(self.algorithm)
     }
 
     /// Signs `message` with an algorithm of this key. Blocks for as long as the key
-    /// needs: 30 µs for P-256 to milliseconds for RSA or a token.
+    /// needs: 30 µs for P-256 to milliseconds for RSA or a token, or as long as a
+    /// token takes to fail.
     ///
     /// # Errors
     ///
-    /// [`SignError::OpenSsl`].
+    /// [`SignError::OpenSsl`], which stays, or [`SignError::OutOfReach`], which passes.
     pub fn sign(
         &self,
         message: &[u8],
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, SignError> {
-        match algorithm {
-            SignatureAlgorithm::RsaSha256
-            | SignatureAlgorithm::RsaPssSha256
-            | SignatureAlgorithm::EcdsaSha256 => self.sign_digest(algorithm, &sha::sha256(message)),
-            SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                self.sign_digest(algorithm, &sha::sha384(message))
-            }
-            SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                self.sign_digest(algorithm, &sha::sha512(message))
-            }
-            SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => {
-                Ok(DigestSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(message)?)
+        let handle = self.handle.load_full();
+        let Some(reload) = &self.reload else { return Ok(handle.sign(message, algorithm)?) };
+        if handle.death().is_none() {
+            match handle.sign(message, algorithm) {
+                Ok(signature) => return Ok(signature),
+                Err(error) => handle.bury(error.into()),
             }
         }
+        // Never a second try with the same handle: the provider may ask for the PIN on
+        // a terminal, which it cannot while it loads a key.
+        let handle = self.anew(reload, &handle)?;
+        handle.sign(message, algorithm).map_err(|error| {
+            let reasons = Reasons::from(error);
+            handle.bury(reasons.clone());
+            SignError::OutOfReach(reasons.to_string().into())
+        })
     }
 
     /// Whether `signature` is this key's over `message`, by its default algorithm.
@@ -131,15 +176,15 @@ impl Signer {
         let verified = || -> Result<bool, ErrorStack> {
             let mut verifier = match self.algorithm {
                 SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => {
-                    Verifier::new_without_digest(&self.key)?
+                    Verifier::new_without_digest(&self.public_key)?
                 }
                 SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                    Verifier::new(MessageDigest::sha384(), &self.key)?
+                    Verifier::new(MessageDigest::sha384(), &self.public_key)?
                 }
                 SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                    Verifier::new(MessageDigest::sha512(), &self.key)?
+                    Verifier::new(MessageDigest::sha512(), &self.public_key)?
                 }
-                _ => Verifier::new(MessageDigest::sha256(), &self.key)?,
+                _ => Verifier::new(MessageDigest::sha256(), &self.public_key)?,
             };
             if self.algorithm == SignatureAlgorithm::RsaPssSha256 {
                 verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
@@ -151,59 +196,35 @@ impl Signer {
         verified().unwrap_or(false)
     }
 
-    fn can(&self, algorithm: SignatureAlgorithm) -> bool {
-        use SignatureAlgorithm::{RsaPssSha256, RsaSha256, RsaSha384, RsaSha512};
-        let plain_rsa = self.key.id() == Id::RSA;
-        match algorithm {
-            RsaSha256 | RsaSha384 | RsaSha512 => plain_rsa,
-            RsaPssSha256 => plain_rsa || self.key.id() == Id::RSA_PSS,
-            // ECDSA with another hash than the curve's would be allowed, and gains nothing.
-            _ => algorithm == self.algorithm,
+    /// The key loaded anew, once for all threads that found it dead, and not again
+    /// before a pause is over.
+    fn anew(&self, reload: &Reload, dead: &Arc<Handle>) -> Result<Arc<Handle>, SignError> {
+        let mut last = reload.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.handle.load_full();
+        if !Arc::ptr_eq(&present, dead) {
+            return Ok(present);
         }
-    }
-
-    fn sign_digest(
-        &self,
-        algorithm: SignatureAlgorithm,
-        digest: &[u8],
-    ) -> Result<Vec<u8>, SignError> {
-        let mut context = match self.take_context(algorithm) {
-            Some(context) => context,
-            None => self.context(algorithm)?,
+        if let Some(attempt) = &*last
+            && Instant::now() < attempt.next
+        {
+            return Err(SignError::OutOfReach(Arc::clone(&attempt.outcome)));
+        }
+        let loaded = key::load(&reload.source);
+        let next = Instant::now() + pause_after(&loaded);
+        let trouble = match loaded {
+            Ok(key) if self.public_key.public_eq(&key.pkey) => {
+                let handle = Arc::new(Handle::new(key.pkey));
+                self.handle.store(Arc::clone(&handle));
+                *last = Some(Attempt { next, outcome: "it failed again after a moment".into() });
+                return Ok(handle);
+            }
+            Ok(_) => SignError::NotAPair.to_string(),
+            Err(error) => chain(&error).to_string(),
         };
-        let mut signature = Vec::new();
-        context.sign_to_vec(digest, &mut signature)?;
-        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        contexts.push((algorithm, context));
-        Ok(signature)
-    }
-
-    fn take_context(&self, algorithm: SignatureAlgorithm) -> Option<PkeyCtx<Private>> {
-        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = contexts.iter().position(|(other, _)| *other == algorithm)?;
-        Some(contexts.swap_remove(at).1)
-    }
-
-    fn context(&self, algorithm: SignatureAlgorithm) -> Result<PkeyCtx<Private>, ErrorStack> {
-        let mut context = PkeyCtx::new(&self.key)?;
-        context.sign_init()?;
-        if algorithm == SignatureAlgorithm::RsaPssSha256 {
-            context.set_rsa_padding(Padding::PKCS1_PSS)?;
-        }
-        match algorithm {
-            SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                context.set_signature_md(Md::sha384())?;
-            }
-            SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                context.set_signature_md(Md::sha512())?;
-            }
-            _ => context.set_signature_md(Md::sha256())?,
-        }
-        if algorithm == SignatureAlgorithm::RsaPssSha256 {
-            context.set_rsa_mgf1_md(Md::sha256())?;
-            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-        }
-        Ok(context)
+        let death = dead.death().map_or_else(String::new, |reasons| format!("{reasons}; then "));
+        let outcome: Arc<str> = format!("{death}{trouble}").into();
+        *last = Some(Attempt { next, outcome: Arc::clone(&outcome) });
+        Err(SignError::OutOfReach(outcome))
     }
 }
 
@@ -218,10 +239,15 @@ pub enum RsaPadding {
     Pss,
 }
 
-fn algorithm_for(
-    key: &PKey<Private>,
-    padding: RsaPadding,
-) -> Result<SignatureAlgorithm, SignError> {
+/// How long a token is left alone after an attempt to load its key.
+fn pause_after(loaded: &Result<Key, KeyError>) -> Duration {
+    match loaded {
+        Err(KeyError::WrongPin(..)) => PAUSE_AFTER_WRONG_PIN,
+        _ => PAUSE,
+    }
+}
+
+fn algorithm_for(key: &PKey<Public>, padding: RsaPadding) -> Result<SignatureAlgorithm, SignError> {
     match key.id() {
         Id::RSA | Id::RSA_PSS if key.bits() < MIN_RSA_BITS => {
             Err(SignError::KeyKind(format!("RSA of {} bits", key.bits())))
@@ -244,5 +270,20 @@ fn algorithm_for(
     }
 }
 
+/// What such a key can do, `default` among it.
+fn algorithms_for(key: &PKey<Public>, default: SignatureAlgorithm) -> Vec<SignatureAlgorithm> {
+    use SignatureAlgorithm::{RsaPssSha256, RsaSha256, RsaSha384, RsaSha512};
+    match key.id() {
+        Id::RSA => vec![RsaSha256, RsaSha384, RsaSha512, RsaPssSha256],
+        // ECDSA with another hash than the curve's would be allowed, and gains nothing.
+        _ => vec![default],
+    }
+}
+
 /// CA/Browser Forum Baseline Requirements section 6.1.5.
 const MIN_RSA_BITS: u32 = 2048;
+const TRIAL: &[u8] = b"trial";
+const PAUSE: Duration = Duration::from_secs(3);
+/// Tokens lock themselves after a few wrong PINs; but an operator may be about to
+/// write the right one into its file.
+const PAUSE_AFTER_WRONG_PIN: Duration = Duration::from_secs(600);

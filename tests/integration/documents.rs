@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ocsp_fcgi::config::{Config, Database, KEYS};
+use ocsp_fcgi::signer::password::PasswordSource;
 
 #[test]
 fn the_example_configuration_is_valid_and_has_no_warning() {
@@ -72,6 +73,15 @@ fn each_example_without_a_default_can_be_written() {
     let delegated = uncommented(EXAMPLE, r#"#itsigner = "/etc/ocsp-fcgi/responder.crt""#);
     assert!(parse(&delegated).0.issuers[0].signer_certificate.is_some());
 
+    for (line, source) in [
+        ("#itkey_password_file", PasswordSource::File("/etc/ocsp-fcgi/key-password".into())),
+        ("#itkey_password_credential", PasswordSource::Credential("key-password".to_owned())),
+        ("#itkey_password_env", PasswordSource::Variable("OCSP_KEY_PASSWORD".to_owned())),
+    ] {
+        let opened = uncommented(EXAMPLE, line);
+        assert_eq!(parse(&opened).0.issuers[0].key_password, Some(source));
+    }
+
     let encrypted = EXAMPLE.replace("#tls = \"off\"", "tls = \"required\"");
     let encrypted = uncommented(&encrypted, r#"#tls_ca = "/etc/ocsp-fcgi/database-ca.crt""#);
     let Database::Mysql(options) = parse(&encrypted).0.database else { panic!("not MySQL") };
@@ -91,6 +101,10 @@ fn each_example_without_a_default_can_be_written() {
     let mut several = without(EXAMPLE, &["itcert", "itkey"]);
     for line in ["#[[issuer]]", "#certificate =", "#key =", "#signer =", "#table = \"tls_certs"] {
         several = uncommented(&several, line);
+    }
+    for line in ["#key_password_file", "#key_password_credential", "#key_password_env"] {
+        let opened = uncommented(&several, line);
+        assert!(parse(&opened).0.issuers[0].key_password.is_some(), "{line}");
     }
     let issuer = &parse(&several).0.issuers[0];
     assert!(issuer.signer_certificate.is_some());
@@ -140,10 +154,13 @@ fn without(text: &str, keys: &[&str]) -> String {
 const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// What stands in the example for its form; `password_file` names a file that must
 /// exist.
-const NO_DEFAULT: [&str; 13] = [
+const NO_DEFAULT: [&str; 16] = [
     "folder",
     "ca",
     "itsigner",
+    "itkey_password_file",
+    "itkey_password_credential",
+    "itkey_password_env",
     "unix",
     "unix_owner",
     "unix_group",

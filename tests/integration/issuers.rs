@@ -10,6 +10,7 @@ use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
 use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus};
 use ocsp_fcgi::store::StatusLedger;
@@ -300,7 +301,9 @@ fn sign_elsewhere(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str)
 /// The same with times to the second, which `openssl ocsp` has not.
 fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
-    let signer = Signer::new(ca.identity.key.clone(), certificate, RsaPadding::Pkcs1).unwrap();
+    let signer =
+        Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1)
+            .unwrap();
     let cert_id = CertId::new(&ca.identity.certificate, serial).der();
     let [this_update, next_update] = [from, to].map(Timestamp::from_unix);
     let answer = ocsp::Answer {

@@ -15,6 +15,7 @@ mod freshness;
 mod http;
 mod install;
 mod issuers;
+mod keys;
 mod layering;
 mod logging;
 mod nginx;
