@@ -1,5 +1,7 @@
 //! The documents say what the program does.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use ocsp_fcgi::config::{Config, Database, KEYS};
@@ -111,6 +113,39 @@ fn each_example_without_a_default_can_be_written() {
     assert_eq!(issuer.table.as_deref(), Some("tls_certs"));
 }
 
+#[test]
+fn the_coverage_names_each_rule_and_each_test_that_names_it() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let coverage = fs::read_to_string(sources.join("docs/rfc-coverage.md")).unwrap();
+    let rows: Vec<_> = coverage.lines().filter_map(rule_of_row).collect();
+    let listed = listed_tests(&coverage);
+    let mut named = BTreeSet::new();
+    for folder in ["src", "crates", "tests"] {
+        tests_that_name_a_rule(sources, &sources.join(folder), &mut named);
+    }
+    assert!(named.len() > 250, "{} tests: are rules written differently now?", named.len());
+    let mut wrong = Vec::new();
+    for rule in rules() {
+        match rows.iter().filter(|row| **row == rule).count() {
+            1 => {}
+            rows => wrong.push(format!("{rule}: {rows} rows, wanted 1")),
+        }
+        if !named.iter().any(|(of, ..)| *of == rule) {
+            wrong.push(format!("{rule}: no test names it (// rule: {rule})"));
+        }
+    }
+    let known: Vec<_> = rules().collect();
+    let unknown = rows.iter().copied().chain(named.iter().map(|(rule, ..)| &**rule));
+    let unknown: BTreeSet<_> = unknown.filter(|rule| !known.iter().any(|of| of == rule)).collect();
+    wrong.extend(unknown.into_iter().map(|rule| format!("{rule}: no such rule")));
+    for (doing, some, others) in [("add", &named, &listed), ("remove", &listed, &named)] {
+        for (rule, file, test) in some.difference(others) {
+            wrong.push(format!("below \"- {rule}\" {doing}:\n  - `{file}` `{test}`"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/rfc-coverage.md:\n{}", wrong.join("\n"));
+}
+
 /// The example up to its last part, whose keys belong to a table that is not there.
 fn of_one_ca() -> &'static str {
     EXAMPLE.split_once("#[[issuer]]").unwrap().0
@@ -149,6 +184,76 @@ fn uncommented(text: &str, start: &str) -> String {
 fn without(text: &str, keys: &[&str]) -> String {
     let stays = |line: &&str| !key(line).is_some_and(|key| keys.contains(&key));
     text.lines().filter(stays).map(|line| format!("{line}\n")).collect()
+}
+
+/// A rule, and the file and name of a test of it.
+type TestOfRule = (String, String, String);
+
+/// The rules that the program keeps.
+fn rules() -> impl Iterator<Item = String> {
+    let groups = [("REQ", 10), ("ANS", 6), ("RSP", 7), ("WEB", 6), ("FCG", 5)];
+    groups.into_iter().flat_map(|(group, last)| (1..=last).map(move |n| format!("{group}-{n}")))
+}
+
+/// `| REQ-1 | … |`
+fn rule_of_row(line: &str) -> Option<&str> {
+    let (id, _) = line.strip_prefix("| ")?.split_once(" |")?;
+    let (group, number) = id.split_once('-')?;
+    (group.len() == 3 && number.parse::<u8>().is_ok()).then_some(id)
+}
+
+/// The lines ``  - `file` `test` ``, each below a line `- RULE`.
+fn listed_tests(coverage: &str) -> BTreeSet<TestOfRule> {
+    let mut listed = BTreeSet::new();
+    let mut rule = "";
+    for line in coverage.lines() {
+        if let Some(id) = line.strip_prefix("- ") {
+            rule = id;
+        } else if let Some(test) = line.strip_prefix("  - `") {
+            let test = test.strip_suffix('`').and_then(|test| test.split_once("` `"));
+            let (file, name) = test.unwrap_or_else(|| panic!("{line}: wanted `file` `test`"));
+            let is_new = listed.insert((rule.to_owned(), file.to_owned(), name.to_owned()));
+            assert!(is_new, "{rule}: {line} stands there twice");
+        }
+    }
+    listed
+}
+
+/// The functions of the Rust files below `folder` that have a comment `// rule: …` in
+/// front of them, or in their body.
+fn tests_that_name_a_rule(sources: &Path, folder: &Path, named: &mut BTreeSet<TestOfRule>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_that_name_a_rule(sources, &path, named);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let file = path.strip_prefix(sources).unwrap().to_str().unwrap();
+            let code = fs::read_to_string(&path).unwrap();
+            let of_file = named_in(&code).into_iter();
+            named.extend(of_file.map(|(rule, test)| (rule, file.to_owned(), test)));
+        }
+    }
+}
+
+fn named_in(code: &str) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    let mut function = "";
+    let mut rules = Vec::new();
+    for line in code.lines().map(str::trim_start) {
+        if let Some(ids) = line.strip_prefix("// rule:") {
+            rules.extend(ids.split(',').map(str::trim));
+        } else if !line.starts_with("//") && !line.starts_with("#[") {
+            function = name_of_function(line).unwrap_or(function);
+            named.extend(rules.drain(..).map(|rule| (rule.to_owned(), function.to_owned())));
+        }
+    }
+    named
+}
+
+fn name_of_function(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub ").unwrap_or(line);
+    let (name, _) = line.strip_prefix("fn ")?.split_once(['(', '<'])?;
+    Some(name)
 }
 
 const EXAMPLE: &str = include_str!("../../config.toml.example");
