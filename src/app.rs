@@ -283,7 +283,8 @@ pub fn sweep(config: &Config, responder: &Responder) -> Result<usize> {
         .flat_map(Issuer::signatories)
         .map(|signatory| signatory.signer().certificate().der())
         .collect();
-    cache::disk::sweep(folder, &signers, config.policy.validity, SystemClock.now())
+    let longest = config.issuers.iter().map(|issuer| issuer.policy.validity).max();
+    cache::disk::sweep(folder, &signers, longest.unwrap_or_default(), SystemClock.now())
         .map_err(|error| anyhow!(error).context(format!("cache folder {}", folder.display())))
 }
 

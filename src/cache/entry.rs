@@ -4,14 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use openssl::sha;
+
 use crate::http::caching::Representation;
 use crate::status::CertStatus;
 use crate::time::{Timestamp, Validity};
+
+/// Tells the certificates of signers apart: the first octets of their SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignerTag([u8; 8]);
+
+impl SignerTag {
+    /// The tag of a certificate in DER.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        Self(sha::sha256(certificate).first_chunk().copied().unwrap_or_default())
+    }
+}
 
 /// A signed answer about one certificate, with the header fields that go with it.
 #[derive(Debug)]
 pub struct Entry {
     representation: Representation,
+    /// Who has signed it.
+    signer: SignerTag,
     status: CertStatus,
     validity: Validity,
     /// Seconds since the epoch at which the row was last read and found to say `status`.
@@ -23,8 +39,14 @@ pub struct Entry {
 impl Entry {
     /// An answer that says `status`, as the row did when it was read at `confirmed`.
     #[must_use]
-    pub fn new(der: &[u8], status: CertStatus, validity: Validity, confirmed: Timestamp) -> Self {
+    pub fn new(
+        (der, signer): (&[u8], SignerTag),
+        status: CertStatus,
+        validity: Validity,
+        confirmed: Timestamp,
+    ) -> Self {
         Self {
+            signer,
             representation: Representation::new(Arc::from(der), &validity),
             status,
             validity,
@@ -43,6 +65,12 @@ impl Entry {
     #[must_use]
     pub fn representation(&self) -> &Representation {
         &self.representation
+    }
+
+    /// Who has signed it.
+    #[must_use]
+    pub fn signer(&self) -> SignerTag {
+        self.signer
     }
 
     /// What the answer says.

@@ -7,8 +7,8 @@ use quick_cache::sync::Cache;
 
 use crate::cache::entry::Entry;
 
-/// Answers by the DER of their CertID. Shared by all threads, and by all signers:
-/// a CertID names one issuer, and an issuer has one signer.
+/// Answers by the DER of their CertID, which names one issuer. Shared by all threads,
+/// and by all signers.
 pub struct Memory {
     entries: Cache<Box<[u8]>, Arc<Entry>, ByBytes>,
 }

@@ -17,12 +17,13 @@ pub mod entry;
 pub mod memory;
 
 pub use disk::Disk;
-pub use entry::Entry;
+pub use entry::{Entry, SignerTag};
 pub use memory::Memory;
 
 /// The answers signed by one certificate.
 pub struct ResponseCache {
     memory: Arc<Memory>,
+    signer: SignerTag,
     disk: Option<Disk>,
     foreign: Trouble,
 }
@@ -33,13 +34,21 @@ impl ResponseCache {
     #[must_use]
     pub fn new(memory: Arc<Memory>, folder: Option<&Path>, signer_certificate: &[u8]) -> Self {
         let disk = folder.map(|folder| Disk::new(folder, signer_certificate));
-        Self { memory, disk, foreign: Trouble::new(log::Level::Warn) }
+        Self {
+            memory,
+            signer: SignerTag::of(signer_certificate),
+            disk,
+            foreign: Trouble::new(log::Level::Warn),
+        }
     }
 
     /// The answer in memory, unless it has ended.
     #[must_use]
     pub fn get(&self, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
-        self.memory.get(cert_id.der()).filter(|entry| entry.validity().contains(now))
+        // Memory may hold an answer of the predecessor, whom this signer has relieved.
+        self.memory
+            .get(cert_id.der())
+            .filter(|entry| entry.signer() == self.signer && entry.validity().contains(now))
     }
 
     /// The answer on disk, unless it has ended, brought into memory if that holds
@@ -75,12 +84,25 @@ impl ResponseCache {
         }
         // A modification time in the future is a clock that went back: not confirmed.
         let confirmed = if file.modified <= now { file.modified } else { Timestamp::EPOCH };
-        let entry = Arc::new(Entry::new(&file.der, answer.response.status, validity, confirmed));
+        let entry = Arc::new(Entry::new(
+            (&file.der, self.signer),
+            answer.response.status,
+            validity,
+            confirmed,
+        ));
         let in_memory = self.memory.get(cert_id.der());
-        if in_memory.is_none_or(|other| entry.supersedes(&other)) {
+        let is_later =
+            |other: Arc<Entry>| other.signer() != self.signer || entry.supersedes(&other);
+        if in_memory.is_none_or(is_later) {
             self.memory.put(cert_id.der(), Arc::clone(&entry));
         }
         Some(entry)
+    }
+
+    /// Who signs what is kept here.
+    #[must_use]
+    pub fn signer(&self) -> SignerTag {
+        self.signer
     }
 
     /// Keeps an answer, in place of an older one.

@@ -193,14 +193,29 @@ impl<'a> SignedAnswer<'a> {
     }
 }
 
+/// Whether a response carries a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasNonce {
+    /// It does: it was made for one request.
+    Yes,
+    /// It does not.
+    No,
+}
+
 /// What a successful response says, of each certificate in it.
 ///
 /// # Errors
 ///
 /// [`ResponseError`] for anything else, and where a nextUpdate is missing. The
 /// signature is not checked here.
-pub fn single_answers(der: &[u8]) -> Result<Vec<SingleAnswer<'_>>, ResponseError> {
-    successful(der)?.1.responses.map(read_single).collect()
+pub fn single_answers(der: &[u8]) -> Result<(Vec<SingleAnswer<'_>>, HasNonce), ResponseError> {
+    let (_, data) = successful(der)?;
+    let mut extensions = data.response_extensions.into_iter().flatten();
+    let nonce = match extensions.find(|one| one.extn_id == syntax::ID_PKIX_OCSP_NONCE) {
+        Some(_) => HasNonce::Yes,
+        None => HasNonce::No,
+    };
+    Ok((data.responses.map(read_single).collect::<Result<_, _>>()?, nonce))
 }
 
 fn successful(

@@ -74,7 +74,7 @@ impl Responder {
         let single = issued(issuer, (cert_id, status), validity, now);
         let answer = plain(issuer, single, now);
         let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
-        let entry = Arc::new(Entry::new(&der, status, validity, now));
+        let entry = Arc::new(Entry::new((&der, issuer.cache().signer()), status, validity, now));
         issuer.cache().put(cert_id, Arc::clone(&entry));
         Ok(entry)
     }

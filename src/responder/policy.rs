@@ -67,7 +67,7 @@ pub enum StoreDown {
     TryLater,
 }
 
-/// How answers are made; the same for every issuer.
+/// How answers are made, for one issuer or for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// nextUpdate less thisUpdate of an answer about an issued certificate.

@@ -16,7 +16,7 @@ use openssl::x509::verify::X509VerifyFlags;
 
 use crate::http::caching::Representation;
 use crate::ocsp::CertId;
-use crate::ocsp::response::single_answers;
+use crate::ocsp::response::{HasNonce, single_answers};
 use crate::serial::Serial;
 use crate::time::{Timestamp, Validity};
 
@@ -40,12 +40,18 @@ pub enum PresignedError {
     /// A file or the folder cannot be read.
     #[error("pre-signed answer {0}")]
     Read(PathBuf, #[source] io::Error),
-    /// The certificates that it is to be verified by cannot be read.
+    /// The file of the certificates that it is to be verified by cannot be read.
+    #[error("certificates {0}")]
+    Authorities(PathBuf, #[source] io::Error),
+    /// It holds no certificates.
     #[error("certificates {0}: no X.509 certificates in PEM")]
     NoCertificates(PathBuf, #[source] ErrorStack),
     /// The file holds something else.
     #[error("pre-signed answer {0}: not a successful OCSPResponse in DER with a nextUpdate")]
     NotAnAnswer(PathBuf),
+    /// It was made for one client, and the others would refuse it.
+    #[error("pre-signed answer {0}: with a nonce, wanted: one without (openssl ocsp -no_nonce)")]
+    WithNonce(PathBuf),
     /// Clients would not accept it.
     #[error("pre-signed answer {0}: its signature is not of the CA, or not of a signer of the CA")]
     NotVerified(PathBuf, #[source] ErrorStack),
@@ -71,7 +77,8 @@ impl Presigned {
             let path = path.to_owned();
             move |error| PresignedError::Read(path, error)
         };
-        let pem = fs::read(authorities).map_err(unreadable(authorities))?;
+        let pem = fs::read(authorities)
+            .map_err(|error| PresignedError::Authorities(authorities.to_owned(), error))?;
         let trust = Trust::new(&pem)
             .map_err(|error| PresignedError::NoCertificates(authorities.to_owned(), error))?;
         let mut loaded = Self::default();
@@ -91,8 +98,7 @@ impl Presigned {
         Ok((loaded, refused))
     }
 
-    /// The answer to a question, whether it is over or not; of several, the one that
-    /// lasts longest.
+    /// The answer to a question, whether it is over or not; of several, the newest.
     #[must_use]
     pub fn find(&self, cert_id: &CertId<'_>) -> Option<&PresignedAnswer> {
         let answers = self.by_serial.get(&cert_id.serial())?;
@@ -101,7 +107,7 @@ impl Presigned {
             .filter(|answer| {
                 CertId::from_der(&answer.cert_id).is_ok_and(|other| other.asks_the_same(cert_id))
             })
-            .max_by_key(|answer| answer.validity.next_update)
+            .max_by_key(|answer| answer.validity.this_update)
     }
 
     /// Every answer.
@@ -117,7 +123,10 @@ impl Presigned {
         now: Timestamp,
     ) -> Result<(), PresignedError> {
         let not_an_answer = || PresignedError::NotAnAnswer(path.to_owned());
-        let answers = single_answers(der).map_err(|_| not_an_answer())?;
+        let (answers, nonce) = single_answers(der).map_err(|_| not_an_answer())?;
+        if nonce == HasNonce::Yes {
+            return Err(PresignedError::WithNonce(path.to_owned()));
+        }
         trust.verify(der).map_err(|error| PresignedError::NotVerified(path.to_owned(), error))?;
         let path: Arc<Path> = Arc::from(path);
         for answer in answers {

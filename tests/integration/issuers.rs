@@ -179,6 +179,24 @@ fn a_successor_takes_over_at_the_instant_that_the_configuration_names() {
 }
 
 #[test]
+fn from_the_named_instant_on_no_answer_of_the_predecessor_is_given() {
+    let world = Succession::new(30);
+    let instant = Timestamp::from_unix(SystemClock.now().unix() + 3);
+    let responder = world.serve(&format!("next_from = {instant}\n"));
+    let mut answers = Vec::new();
+    eventually("the successor signs", || {
+        let before = SystemClock.now();
+        let answer = world.ask(&responder);
+        let by_next = answer.is_signed_by(&world.certificate("next"));
+        assert!(by_next || answer.is_signed_by(&world.certificate("signer")));
+        assert!(by_next || before <= instant, "{before}");
+        answers.push(by_next);
+        by_next.then_some(())
+    });
+    assert!(!answers[0], "kept in memory by the predecessor at first");
+}
+
+#[test]
 fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
     let world = Succession::new(-1);
     let responder = world.serve("");
@@ -250,6 +268,7 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     fs::copy(foreign.path("ca.key"), site.path("foreign.key")).unwrap();
     sign_elsewhere(&site, "foreign.der", ("foreign.crt", "foreign.key", "79"));
     fs::write(site.path("presigned/garbage.der"), b"0").unwrap();
+    let newer = put_rivals_and_one_with_a_nonce(&site, &root);
     let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
 
     let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
@@ -268,12 +287,18 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     assert_eq!(responder.post(&about(foreign_ca, "79").der()), UNAUTHORIZED);
 
     let log = fs::read_to_string(site.path("serve.log")).unwrap();
-    for wanted in
-        ["foreign.der: its signature is not", "garbage.der: not a successful OCSPResponse"]
-    {
+    for wanted in [
+        "foreign.der: its signature is not",
+        "garbage.der: not a successful OCSPResponse",
+        "over.der: it ended on",
+        "nonce.der: with a nonce, wanted: one without",
+        "ends soon, and needs a successor: file=",
+    ] {
         assert!(log.contains(wanted), "{wanted}: {log}");
     }
     assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
+    assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
+    assert_eq!(responder.post(&about(root_certificate, "7c").der()), UNAUTHORIZED);
     eventually("an answer that has ended is given no more", || {
         let answer = responder.post(&about(root_certificate, "78").der());
         assert!(answer == TRY_LATER || Answer::read(&answer).statuses() == ["good"]);
@@ -296,6 +321,29 @@ fn sign_elsewhere(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str)
     command.args(["-serial", &format!("0x{serial}"), "-no_nonce", "-ndays", "2"]);
     let output = run(command.arg("-respout").arg(site.path("presigned").join(file)), "openssl");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Two answers about 0x7b, of which the newer comes back, and one with a nonce about 0x7c.
+fn put_rivals_and_one_with_a_nonce(site: &Site, root: &ThrowawayCa) -> Vec<u8> {
+    let now = SystemClock.now().unix();
+    // The newest counts, however long an older one lasts.
+    let older = signed_by(root, "7b", (now - 90, now + 900));
+    fs::write(site.path("presigned/older.der"), older).unwrap();
+    let newer = signed_by(root, "7b", (now - 80, now + 500));
+    fs::write(site.path("presigned/newer.der"), &newer).unwrap();
+    let request = about_with_nonce(root, "7c");
+    fs::write(site.path("request.der"), request).unwrap();
+    sign_elsewhere(site, "nonce.der", ("root.crt", "root.key", "7c"));
+    let mut command = site.openssl_ocsp();
+    command.args(["-index", "index.txt", "-rsigner", "root.crt", "-rkey", "root.key", "-CA"]);
+    command.args(["root.crt", "-ndays", "2", "-reqin", "request.der", "-respout"]);
+    let output = run(command.arg(site.path("presigned/nonce.der")), "openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    newer
+}
+
+fn about_with_nonce(ca: &ThrowawayCa, serial: &str) -> Vec<u8> {
+    Request::about(&CertId::new(&ca.identity.certificate, serial)).with_nonce(b"nonce").der()
 }
 
 /// The same with times to the second, which `openssl ocsp` has not.
