@@ -29,6 +29,7 @@ use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
+use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::ledger::{SqliteLedger, StatusLedger};
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::time::{Clock, SystemClock, Validity};
@@ -137,11 +138,12 @@ impl Application for Nothing {
 }
 
 fn service(ca: &ThrowawayCa, folder: &std::path::Path) -> Service {
-    let options = Options { path: folder.join("certs.db"), table: "list_certs".to_owned() };
+    let options =
+        Options { path: folder.join("certs.db"), mapping: Mapping::of_table("list_certs") };
     let ledger = SqliteLedger::new(options.clone());
     ledger.create_table().unwrap();
     let serial = Serial::from_be_bytes(&[7]).unwrap();
-    ledger.write(&serial, &CertRecord { status: CertStatus::Good }, "PEM").unwrap();
+    ledger.write(&serial, &CertRecord::listed(CertStatus::Good), "PEM").unwrap();
     // As long as the benchmark runs, so that it measures repeats only.
     let policy = Policy { freshness: DAY, ..Policy::default() };
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();

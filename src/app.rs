@@ -18,6 +18,8 @@ use crate::signer::key::{self, Holder, KeySource, PasswordUse};
 use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
 use crate::store::StatusStore;
+use crate::store::crl::{self, Authority, Crl, Unlisted};
+use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -69,7 +71,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     for (id, settings) in (0..).zip(&config.issuers) {
         let mut identity = identity(config, settings, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
-        let store = store(&config.database, settings.table.as_deref());
+        let store = store(settings, &identity.certificate)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
         for (KnownSigner { signer, .. }, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
@@ -250,24 +252,25 @@ fn ending(signer: &Certificate, issuer: &Certificate, now: Timestamp) -> Option<
     })
 }
 
-fn store(database: &Database, table: Option<&str>) -> Arc<dyn StatusStore> {
-    match with_table(database, table) {
+fn store(settings: &config::Issuer, certificate: &Certificate) -> Result<Arc<dyn StatusStore>> {
+    Ok(match settings.database.clone() {
         Database::Mysql(options) => Arc::new(Mysql::new(options)),
         Database::Sqlite(options) => Arc::new(Sqlite::open(options)),
-    }
+        Database::Index(path) => Arc::new(IndexTxt::new(path, Arc::new(SystemClock))),
+        Database::Crl(path, unlisted) => Arc::new(crl(path, unlisted, certificate)?),
+    })
 }
 
-/// The database as one issuer sees it: with its own table, if it has one.
-#[must_use]
-pub fn with_table(database: &Database, table: Option<&str>) -> Database {
-    let mut database = database.clone();
-    if let Some(table) = table {
-        match &mut database {
-            Database::Mysql(options) => table.clone_into(&mut options.table),
-            Database::Sqlite(options) => table.clone_into(&mut options.table),
-        }
-    }
-    database
+/// A CRL of the CA with this certificate.
+///
+/// # Errors
+///
+/// OpenSSL's, about the key of the certificate.
+pub fn crl(path: PathBuf, unlisted: Unlisted, certificate: &Certificate) -> Result<Crl> {
+    let key = certificate.x509().public_key().context("the CA's public key")?;
+    let subject = certificate.subject_der().to_vec();
+    let options = crl::Options { path, unlisted, issuer: Authority { subject, key } };
+    Ok(Crl::new(options, Arc::new(SystemClock)))
 }
 
 /// Removes cached answers that nobody will be given again; how many.

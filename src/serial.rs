@@ -34,6 +34,9 @@ pub enum SerialError {
 }
 
 impl Serial {
+    /// Zero, which no CA gives out (RFC 5280 section 4.1.2.2): to try a question with.
+    pub const PROBE: Self = Self { octets: [0; MAX_OCTETS], len: 1 };
+
     /// Takes the content octets of a DER INTEGER, sign octet and superfluous
     /// leading zeros included.
     ///
@@ -99,6 +102,30 @@ impl Serial {
         Self::from_be_bytes(&octets)
     }
 
+    /// Reads decimal digits.
+    ///
+    /// # Errors
+    ///
+    /// [`SerialError`], as for octets; [`SerialError::NotDigits`] for other text.
+    pub fn from_decimal(text: &str) -> Result<Self, SerialError> {
+        if text.is_empty() {
+            return Err(SerialError::Empty);
+        }
+        let mut octets = [0; MAX_OCTETS];
+        for character in text.chars() {
+            let mut carry = character.to_digit(10).ok_or(SerialError::NotDigits)?;
+            for octet in octets.iter_mut().rev() {
+                let sum = u32::from(*octet) * 10 + carry;
+                [.., *octet] = sum.to_be_bytes();
+                carry = sum >> 8;
+            }
+            if carry != 0 {
+                return Err(SerialError::TooLong);
+            }
+        }
+        Self::from_be_bytes(&octets)
+    }
+
     /// The magnitude, big-endian, without leading zeros; at least one octet.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -116,6 +143,26 @@ impl Serial {
             );
         }
         text
+    }
+
+    /// Decimal digits without leading zeros.
+    #[must_use]
+    pub fn to_decimal(&self) -> String {
+        let mut rest = self.as_bytes().to_vec();
+        let mut digits = Vec::new();
+        while rest.iter().any(|octet| *octet != 0) {
+            let mut remainder = 0;
+            for octet in &mut rest {
+                let part = remainder << 8 | u32::from(*octet);
+                *octet = u8::try_from(part / 10).unwrap_or_default(); // as the remainder is below 10
+                remainder = part % 10;
+            }
+            digits.extend(char::from_digit(remainder, 10));
+        }
+        if digits.is_empty() {
+            digits.push('0');
+        }
+        digits.iter().rev().collect()
     }
 }
 
@@ -147,6 +194,28 @@ mod tests {
         }
         assert_eq!(Serial::from_hex("a1b"), Serial::from_hex("0x0A1B"));
         assert_eq!(plain.to_string(), "ff01");
+    }
+
+    #[test]
+    fn decimal_and_hexadecimal_are_the_same_number() {
+        for (hex, decimal) in [
+            ("00", "0"),
+            ("0a1b", "2587"),
+            ("ffffffffffffffff", "18446744073709551615"),
+            (
+                "094e315fa6adb9bc3ea20564a7b22ee6ebaa55e0",
+                "53124676113289339881255524899894931150852478432",
+            ),
+        ] {
+            let serial = Serial::from_hex(hex).unwrap();
+            assert_eq!(serial.to_decimal(), decimal);
+            assert_eq!(Serial::from_decimal(&format!("00{decimal}")), Ok(serial));
+        }
+        let most = Serial::from_be_bytes(&[0xff; MAX_OCTETS]).unwrap().to_decimal();
+        assert!(Serial::from_decimal(&most).is_ok());
+        assert_eq!(Serial::from_decimal(&format!("{most}0")), Err(SerialError::TooLong));
+        assert_eq!(Serial::from_decimal(""), Err(SerialError::Empty));
+        assert_eq!(Serial::from_decimal("-1"), Err(SerialError::NotDigits));
     }
 
     // rule: REQ-5

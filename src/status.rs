@@ -23,11 +23,43 @@ pub enum CertStatus {
     Unknown,
 }
 
-/// The row of a certificate in the status store.
+/// What the status store says of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertRecord {
     /// [`CertStatus::Good`] or [`CertStatus::Revoked`].
     pub status: CertStatus,
+    /// What that rests on.
+    pub basis: Basis,
+}
+
+/// What a status rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The store has the certificate.
+    Listed,
+    /// It has not, and the operator says what that means: any serial number that
+    /// somebody makes up has this status.
+    Absence {
+        /// When the store's knowledge ends; no answer reaches further.
+        until: Timestamp,
+    },
+}
+
+impl CertRecord {
+    /// Of a certificate that the store has.
+    #[must_use]
+    pub fn listed(status: CertStatus) -> Self {
+        Self { status, basis: Basis::Listed }
+    }
+
+    /// When what it says ends, where that is known.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        match self.basis {
+            Basis::Listed => None,
+            Basis::Absence { until } => Some(until),
+        }
+    }
 }
 
 /// CRLReason without `unspecified` and `removeFromCRL`, which an answer never
@@ -85,9 +117,18 @@ impl RevocationReason {
         }
     }
 
-    /// The reason with this name in the `revocation_reason` column, in any case.
+    /// The reason that a word stands for, in any case: as in the `revocation_reason`
+    /// column (`key_compromise`), as RFC 5280 and OpenSSL have it (`keyCompromise`), or
+    /// the number of the CRLReason. `Some(None)` is unspecified; `None`: it is unknown.
     #[must_use]
-    pub fn from_column_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.column_name().eq_ignore_ascii_case(name))
+    pub fn from_text(text: &str) -> Option<Option<Self>> {
+        let word = text.replace('_', "").to_ascii_lowercase();
+        if matches!(word.as_str(), "unspecified" | "0") {
+            return Some(None);
+        }
+        let is_meant = |reason: &Self| {
+            word == reason.column_name().replace('_', "") || word == reason.code().to_string()
+        };
+        Self::ALL.into_iter().find(is_meant).map(Some)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openssl::sha;
 
 use crate::http::caching::Representation;
-use crate::status::CertStatus;
+use crate::status::{CertRecord, CertStatus};
 use crate::time::{Timestamp, Validity};
 
 /// Tells the certificates of signers apart: the first octets of their SHA-256.
@@ -77,6 +77,13 @@ impl Entry {
     #[must_use]
     pub fn status(&self) -> CertStatus {
         self.status
+    }
+
+    /// Whether the store still says what the answer says, and for as long.
+    #[must_use]
+    pub fn is_borne_out_by(&self, record: &CertRecord) -> bool {
+        let reaches_further = record.ends().is_some_and(|until| until < self.validity.next_update);
+        record.status == self.status && !reaches_further
     }
 
     /// thisUpdate and nextUpdate.

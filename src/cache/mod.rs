@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
+use crate::status::Basis;
 use crate::time::Timestamp;
 
 pub mod disk;
@@ -105,9 +106,10 @@ impl ResponseCache {
         self.signer
     }
 
-    /// Keeps an answer, in place of an older one.
-    pub fn put(&self, cert_id: &CertId<'_>, entry: Arc<Entry>) {
-        if let Some(disk) = &self.disk {
+    /// Keeps an answer, in place of an older one. One about a serial that anybody may
+    /// have made up stays in memory, which is bounded: it would fill the disk.
+    pub fn put(&self, cert_id: &CertId<'_>, entry: Arc<Entry>, basis: Basis) {
+        if let (Some(disk), Basis::Listed) = (&self.disk, basis) {
             disk.write(cert_id, entry.der(), entry.confirmed());
         }
         self.memory.put(cert_id.der(), entry);

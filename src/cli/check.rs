@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -13,7 +14,9 @@ use crate::config::{Config, Database, Issuer, Listen};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
 use crate::signer::Signer;
+use crate::signer::certificate::Certificate;
 use crate::signer::key::Holder;
+use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
@@ -57,7 +60,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         Some(folder) => check_folder(folder, &mut tally),
         None => tally.warning("no cachefolder: answers are kept in memory only"),
     }
-    for report in config.issuers.iter().flat_map(|issuer| check_database(&config, issuer)) {
+    for report in config.issuers.iter().flat_map(check_database) {
         for finding in report.findings {
             match finding {
                 Finding::Fine(text) => tally.fine(&format!("database {}: {text}", report.place)),
@@ -127,10 +130,23 @@ fn check_folder(folder: &Path, tally: &mut Tally) {
     }
 }
 
-fn check_database(config: &Config, issuer: &Issuer) -> Vec<Report> {
-    match app::with_table(&config.database, issuer.table.as_deref()) {
+fn check_database(issuer: &Issuer) -> Vec<Report> {
+    match issuer.database.clone() {
         Database::Mysql(options) => Mysql::new(options).check(),
         Database::Sqlite(options) => vec![Sqlite::open(options).check()],
+        Database::Index(path) => vec![IndexTxt::new(path, Arc::new(SystemClock)).check()],
+        Database::Crl(path, unlisted) => {
+            let crl = Certificate::load(&issuer.certificate)
+                .map_err(anyhow::Error::from)
+                .and_then(|certificate| app::crl(path.clone(), unlisted, &certificate));
+            vec![crl.map_or_else(
+                |error| Report {
+                    place: path.display().to_string(),
+                    findings: vec![Finding::Problem(format!("not looked at: {error:#}"))],
+                },
+                |crl| crl.check(),
+            )]
+        }
     }
 }
 

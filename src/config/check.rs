@@ -13,7 +13,8 @@ use crate::config::error::{ConfigErrors, Warning};
 use crate::config::file::{Field, File, Section};
 use crate::config::secrets::{self, Readers};
 use crate::config::{
-    Config, Issuer, Listen, Log, Presigned, Signer, UnixSocket, answers, database, keys, values,
+    Config, Database, Issuer, Listen, Log, Presigned, Signer, UnixSocket, answers, database, keys,
+    sources, values,
 };
 use crate::responder::policy::Policy;
 use crate::signer::password::PasswordSource;
@@ -65,23 +66,22 @@ fn check(
     let permissions = file.root().choice("permissions").or_default();
     let listen = listen(&file);
     let policy = answers::policy(&file);
-    let issuers = issuers(&file, &policy);
-    let presigned = presigned(&file);
     let database = database::read(&file, readers, permissions);
+    let issuers = issuers(&file, &policy, database.as_ref());
+    let presigned = presigned(&file);
     let cache = answers::cache(&file);
     let rsa_padding = file.section("answers").choice("rsa_padding").or_default();
     let limits = answers::limits(&file);
     let log = log(&file);
     let (warnings, errors) = file.report.finish(path, text);
-    match (errors, issuers, database) {
-        (None, Some(issuers), Some(database)) => {
+    match (errors, issuers) {
+        (None, Some(issuers)) => {
             let path = path.to_owned();
             let config = Config {
                 path,
                 listen,
                 issuers,
                 presigned,
-                database,
                 cache,
                 policy,
                 rsa_padding,
@@ -91,18 +91,19 @@ fn check(
             };
             Ok((config, warnings))
         }
-        (Some(errors), ..) => Err(errors),
+        (Some(errors), _) => Err(errors),
         // Not reached: a part that is missing is reported. An error all the same,
         // for the operator's sake.
-        (None, ..) => Err(ConfigErrors::of_file(path, "incomplete".to_owned())),
+        (None, None) => Err(ConfigErrors::of_file(path, "incomplete".to_owned())),
     }
 }
 
 fn listen(file: &File<'_>) -> Listen {
     let section = file.section("listen");
     let port = file.root().number("port", 1..=65_535);
-    let addresses =
-        section.list("addresses", "an IP address, or an array of them", |text| text.parse().ok());
+    let addresses = section.list("addresses", "an IP address, or an array of them", |value| {
+        value.as_str()?.parse().ok()
+    });
     let socket_path = section.field("unix", "a path of at most 107 octets", |value| {
         let path = section.resolve(value)?;
         (path.as_os_str().len() <= UNIX_PATH_OCTETS).then_some(path)
@@ -133,19 +134,20 @@ fn listen(file: &File<'_>) -> Listen {
     }
 }
 
-fn issuers(file: &File<'_>, policy: &Policy) -> Option<Vec<Issuer>> {
+fn issuers(file: &File<'_>, policy: &Policy, database: Option<&Database>) -> Option<Vec<Issuer>> {
     let tables = file.sections("issuer");
-    let flat = flat_issuer(file, tables.first().map(|(at, _)| *at), policy);
+    let flat = flat_issuer(file, tables.first().map(|(at, _)| *at), policy, database);
     if tables.is_empty() {
+        sources::report_issuer_column(file);
         return Some(vec![flat?]);
     }
-    let shared = database::table(&file.section("database"));
     let mut seen = Vec::new();
     let issuers: Vec<Option<Issuer>> = tables
         .into_iter()
         .map(|(at, section)| {
-            report_same_table(file, (at, &database::table(&section)), &shared, &mut seen);
-            issuer(file, (at, &section), policy)
+            let of_issuer = sources::of_issuer(file, (at, &section), database);
+            sources::report_same(file, (at, &section), &mut seen);
+            issuer(file, (at, &section), policy, of_issuer)
         })
         .collect();
     issuers.into_iter().collect()
@@ -153,7 +155,12 @@ fn issuers(file: &File<'_>, policy: &Policy) -> Option<Vec<Issuer>> {
 
 /// The keys of the one issuer that needs no table; an error beside `table`, where
 /// there is one.
-fn flat_issuer(file: &File<'_>, table: Option<usize>, policy: &Policy) -> Option<Issuer> {
+fn flat_issuer(
+    file: &File<'_>,
+    table: Option<usize>,
+    policy: &Policy,
+    database: Option<&Database>,
+) -> Option<Issuer> {
     let root = file.root();
     let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
     let password = key_password(
@@ -184,7 +191,7 @@ fn flat_issuer(file: &File<'_>, table: Option<usize>, policy: &Policy) -> Option
         key_password: password.value,
         signer_certificate: signer.value,
         next: None,
-        table: None,
+        database: database?.clone(),
         policy: *policy,
     })
 }
@@ -193,6 +200,7 @@ fn issuer(
     file: &File<'_>,
     (at, section): (usize, &Section<'_>),
     policy: &Policy,
+    database: Option<Database>,
 ) -> Option<Issuer> {
     let [certificate, key, signer] = ["certificate", "key", "signer"].map(|key| section.path(key));
     for field in [&certificate, &key] {
@@ -205,14 +213,13 @@ fn issuer(
         key_password(section, ["key_password_file", "key_password_credential", "key_password_env"]);
     let next = next_signer(section);
     let policy = answers::policy_of_issuer(file, section, policy);
-    let table = database::table(section).value;
     Some(Issuer {
         certificate: certificate.value?,
         key: key.value?,
         key_password: password.value,
         signer_certificate: signer.value,
         next,
-        table,
+        database: database?,
         policy,
     })
 }
@@ -275,28 +282,6 @@ fn key_password(
         section.path(file).map(PasswordSource::File),
         [credential.map(PasswordSource::Credential), variable.map(PasswordSource::Variable)],
     )
-}
-
-/// Two CAs may give out the same serial: in one table, a certificate of the one
-/// would be answered for by the other.
-fn report_same_table(
-    file: &File<'_>,
-    (at, own): (usize, &Field<String>),
-    shared: &Field<String>,
-    seen: &mut Vec<String>,
-) {
-    if !own.is_right() || !shared.is_right() {
-        return;
-    }
-    let name = own.value.as_deref().or(shared.value.as_deref()).unwrap_or(database::TABLE);
-    if seen.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-        let problem = format!(
-            "table is {name}, as that of another [[issuer]], wanted: one of its own (table = …), \
-             since serials of two CAs can be equal"
-        );
-        file.report.error(own.at.unwrap_or(at), problem);
-    }
-    seen.push(name.to_owned());
 }
 
 fn log(file: &File<'_>) -> Log {

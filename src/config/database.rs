@@ -1,14 +1,15 @@
-//! The keys about the database: MySQL or SQLite, and what each needs.
+//! The table `[database]`: MySQL, SQLite or a file, and what each needs.
 
 use std::io;
 use std::time::Duration;
 
-use crate::config::file::{Field, File, Section};
+use crate::config::file::{Field, File};
 use crate::config::secrets::{self, Readers};
-use crate::config::{Database, Permissions, values};
-use crate::store::{mysql, sqlite};
+use crate::config::{Database, Permissions, mapping, sources, values};
+use crate::store::{Mapping, mysql, sqlite};
 
-/// Reads where statuses come from. `None`: what is wrong is reported.
+/// Reads `[database]`: where the statuses of the CAs come from that have no file of
+/// their own. `None`: what is wrong is reported, or no CA needs it.
 pub(super) fn read(
     file: &File<'_>,
     readers: Readers,
@@ -16,26 +17,34 @@ pub(super) fn read(
 ) -> Option<Database> {
     let section = file.section("database");
     let sqlite = section.path("sqlite");
-    let table = table(&section).or(TABLE.to_owned());
-    let Some(sqlite_at) = sqlite.at else {
-        return mysql(file, table, readers, permissions).map(Database::Mysql);
+    let own_file = sources::file(file, &section);
+    let mapping = mapping::read(file);
+    let Some((key, at)) = sqlite.at.map(|at| (sqlite.key, at)).or(own_file.place) else {
+        return mysql(file, mapping, readers, permissions).map(Database::Mysql);
     };
-    for (table, key) in MYSQL_KEYS {
-        if let Some(at) = file.section(table).at(key) {
-            file.report_both((key, at), ("sqlite", sqlite_at));
+    for (table, other) in MYSQL_KEYS {
+        if let Some(other_at) = file.section(table).at(other) {
+            file.report_both((other, other_at), (key, at));
         }
     }
-    Some(Database::Sqlite(sqlite::Options { path: sqlite.value?, table }))
+    if sqlite.at.is_none() {
+        sources::report_mapping(file, (key, at));
+        return own_file.database;
+    }
+    if let Some(other) = own_file.place {
+        file.report_both(other, (key, at));
+    }
+    Some(Database::Sqlite(sqlite::Options { path: sqlite.value?, mapping: mapping? }))
 }
 
 fn mysql(
     file: &File<'_>,
-    table: String,
+    mapping: Option<Mapping>,
     readers: Readers,
     permissions: Permissions,
 ) -> Option<mysql::Options> {
     let section = file.section("database");
-    let hosts = file.root().list("dbip", HOST, values::host);
+    let hosts = file.root().list("dbip", HOST, |value| values::host(value.as_str()?));
     let user = file.root().text("dbuser");
     let name = file.root().text("dbname");
     let own_password = file.root().secret("dbpassword");
@@ -58,26 +67,31 @@ fn mysql(
         let what = (own_password.key, at);
         secrets::report_exposed(&file.report, what, &file.path, permissions);
     }
-    file.require(
-        &[
-            (&["dbip"], hosts.at, "the host of the database"),
-            (&["dbuser"], user.at, "an account that may SELECT"),
-            (&["dbname"], name.at, "the name of the database"),
-            (
-                &["dbpassword", "password_file"],
-                own_password.at.or(password_file.at),
-                "the password, or password_file in [database]",
-            ),
-        ],
-        &["sqlite", "database"],
-        "no database, wanted dbip, dbuser, dbname and dbpassword, or sqlite in [database]",
-    );
+    let password_at = own_password.at.or(password_file.at);
+    let is_given = [hosts.at, user.at, name.at, password_at].iter().any(Option::is_some);
+    if is_given || sources::is_database_needed(file) {
+        file.require(
+            &[
+                (&["dbip"], hosts.at, "the host of the database"),
+                (&["dbuser"], user.at, "an account that may SELECT"),
+                (&["dbname"], name.at, "the name of the database"),
+                (
+                    &["dbpassword", "password_file"],
+                    password_at,
+                    "the password, or password_file in [database]",
+                ),
+            ],
+            &["sqlite", "index", "crl", "database"],
+            "no database, wanted dbip, dbuser, dbname and dbpassword, or one of sqlite, index \
+             and crl in [database]",
+        );
+    }
     Some(mysql::Options {
         hosts: hosts.value?,
         user: user.value?,
         password: own_password.value.or(password_file.value)?,
         name: name.value?,
-        table,
+        mapping: mapping?,
         connections,
         connect_timeout,
         timeout: answer_timeout,
@@ -120,12 +134,6 @@ fn password_file(file: &File<'_>, permissions: Permissions) -> Field<String> {
     Field { key, at, value }
 }
 
-/// The name of a table, of the database or of one issuer.
-pub(super) fn table(section: &Section<'_>) -> Field<String> {
-    let wanted = "a name, or two with a point between, of letters, digits, _ and $";
-    section.field("table", wanted, |value| values::table_name(value.as_str()?))
-}
-
 fn tls(file: &File<'_>) -> mysql::Tls {
     #[derive(Clone, Copy, PartialEq, serde::Deserialize)]
     #[serde(rename_all = "kebab-case")]
@@ -161,8 +169,6 @@ const MYSQL_KEYS: [(&str, &str); 11] = [
     ("database", "tls"),
     ("database", "tls_ca"),
 ];
-/// The table of the earlier responder.
-pub(super) const TABLE: &str = "list_certs";
 const HOST: &str = "a host, host:port, [v6]:port or /path/of/socket, or an array of them";
 const CONNECTIONS: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -106,13 +106,18 @@ impl<'t> File<'t> {
         Section { file: self, name: "", table: Some(&self.root) }
     }
 
-    /// The table `name`, or the top of the file.
+    /// The table `name`, one in another (`database.columns`), or the top of the file.
     pub fn section(&self, name: &'static str) -> Section<'_> {
         if name.is_empty() {
             return self.root();
         }
-        let table = self.root.get(name).and_then(|value| value.get_ref().as_table());
+        let table = self.named(name).and_then(|value| value.get_ref().as_table());
         Section { file: self, name, table }
+    }
+
+    fn named(&self, name: &str) -> Option<&Spanned<DeValue<'t>>> {
+        let Some((outer, inner)) = name.split_once('.') else { return self.root.get(name) };
+        self.root.get(outer)?.get_ref().as_table()?.get(inner)
     }
 
     /// The `[[name]]` tables, each with its offset.
@@ -129,7 +134,7 @@ impl<'t> File<'t> {
     /// Reports `name` where it is neither `[name]` nor, for several, `[[name]]`.
     /// Whether it did not need to.
     pub fn require_table(&self, name: &'static str, number: Number) -> bool {
-        let Some(value) = self.root.get(name) else { return true };
+        let Some(value) = self.named(name) else { return true };
         let is_table = |value: &Spanned<DeValue<'_>>| value.get_ref().is_table();
         let (is_right, header) = match number {
             Number::One => (is_table(value), format!("[{name}]")),
@@ -225,6 +230,11 @@ impl<'f> Section<'f> {
         self.field(key, "text in quotes, not empty", |value| non_empty(value).map(str::to_owned))
     }
 
+    /// Text or a whole number that was read before: what is wrong is not reported again.
+    pub fn quiet_text(&self, key: &'static str) -> Option<String> {
+        self.value(key).and_then(|value| word(value.get_ref()))
+    }
+
     /// Text that no message repeats; may be empty.
     pub fn secret(&self, key: &'static str) -> Field<String> {
         self.hidden(key, "text in quotes", |text| Some(text.to_owned()))
@@ -301,12 +311,12 @@ impl<'f> Section<'f> {
         self.field(key, &words::listed::<T>(), |value| words::read(value.as_str()?))
     }
 
-    /// One text or an array of them, at least one; each problem has its own place.
+    /// One value or an array of them, at least one; each problem has its own place.
     pub fn list<T>(
         &self,
         key: &'static str,
         wanted: &str,
-        read: impl Fn(&str) -> Option<T>,
+        read: impl Fn(&DeValue<'_>) -> Option<T>,
     ) -> Field<Vec<T>> {
         let Some(value) = self.value(key) else {
             return Field { key, at: None, value: None };
@@ -320,7 +330,7 @@ impl<'f> Section<'f> {
             None => vec![value],
         };
         let read_element = |element: &Spanned<DeValue<'_>>| {
-            let read_value = element.get_ref().as_str().and_then(&read);
+            let read_value = read(element.get_ref());
             if read_value.is_none() {
                 self.wrong(key, element, &self.file.shown(element), wanted);
             }
@@ -341,6 +351,39 @@ impl<'f> Section<'f> {
             (Some(_), None) => chosen,
             (None, _) => other,
         })
+    }
+
+    /// A table of words and what they stand for; each problem has its own place.
+    pub fn map<T>(
+        &self,
+        key: &'static str,
+        wanted: &str,
+        read: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Field<Vec<(String, T)>> {
+        let Some(value) = self.value(key) else {
+            return Field { key, at: None, value: None };
+        };
+        let at = Some(value.span().start);
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong(
+                key,
+                value,
+                &self.file.shown(value),
+                "a table, such as { word = \"value\" }",
+            );
+            return Field { key, at, value: None };
+        };
+        let read_one = |(word, element): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+            let word: &str = AsRef::<str>::as_ref(word.get_ref());
+            let read_value = read(element.get_ref());
+            if read_value.is_none() {
+                let what = format!("{key}.{}", printable(word));
+                self.wrong(&what, element, &self.file.shown(element), wanted);
+            }
+            Some((word.to_owned(), read_value?))
+        };
+        let values: Vec<_> = table.iter().map(read_one).collect();
+        Field { key, at, value: values.into_iter().collect() }
     }
 
     /// Reports `what_is` at `value`.
@@ -374,6 +417,11 @@ pub(super) fn decimal(value: &DeValue<'_>) -> Option<f64> {
 pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let integer = value.as_integer()?;
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// Text that is not empty, or a whole number, as text.
+pub(super) fn word(value: &DeValue<'_>) -> Option<String> {
+    non_empty(value).map(str::to_owned).or_else(|| integer(value).map(|number| number.to_string()))
 }
 
 fn non_empty<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {

@@ -4,7 +4,7 @@ use crate::config::error::printable;
 use crate::config::file::{File, Number, Section};
 
 /// Every key there is, by table; the first table is the top of the file.
-pub const KEYS: [(&str, &[&str]); 9] = [
+pub const KEYS: [(&str, &[&str]); 11] = [
     (
         "",
         &[
@@ -29,6 +29,9 @@ pub const KEYS: [(&str, &[&str]); 9] = [
         "database",
         &[
             "sqlite",
+            "index",
+            "crl",
+            "unlisted",
             "table",
             "password_file",
             "connections",
@@ -39,6 +42,8 @@ pub const KEYS: [(&str, &[&str]); 9] = [
             "tls_ca",
         ],
     ),
+    ("database.columns", &["serial", "status", "revocation_time", "revocation_reason", "issuer"]),
+    ("database.values", &["serial", "good", "revoked", "reasons", "time_zone"]),
     ("cache", &["freshness", "memory", "store_down"]),
     (
         "answers",
@@ -86,6 +91,10 @@ pub const KEYS: [(&str, &[&str]); 9] = [
             "next_signer",
             "next_from",
             "table",
+            "issuer_value",
+            "index",
+            "crl",
+            "unlisted",
             "validity",
             "non_issued_validity",
             "non_issued",
@@ -107,10 +116,11 @@ pub(super) fn report_others(file: &File<'_>) -> Vec<&'static str> {
     let mut meant = Vec::new();
     for (table, keys) in KEYS {
         if table.is_empty() {
-            let known: Vec<_> = keys.iter().copied().chain(table_names()).collect();
+            let known: Vec<_> = keys.iter().copied().chain(tables_in("")).collect();
             meant.extend(others_of(file, file.root(), &known));
             continue;
         }
+        let known: Vec<_> = keys.iter().copied().chain(tables_in(table)).collect();
         let number = if table == SEVERAL { Number::Several } else { Number::One };
         if !file.require_table(table, number) {
             meant.push(table);
@@ -122,7 +132,7 @@ pub(super) fn report_others(file: &File<'_>) -> Vec<&'static str> {
             }
         };
         for section in sections {
-            meant.extend(others_of(file, section, keys));
+            meant.extend(others_of(file, section, &known));
         }
     }
     meant
@@ -184,8 +194,12 @@ fn place(table: &str) -> String {
     }
 }
 
-fn table_names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|(table, _)| *table).filter(|table| !table.is_empty())
+/// The tables in another; those at the top of the file in the one without a name.
+fn tables_in(outer: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(move |(name, _)| match name.rsplit_once('.') {
+        Some((before, inner)) => (before == outer).then_some(inner),
+        None => (outer.is_empty() && !name.is_empty()).then_some(*name),
+    })
 }
 
 /// The one table that may stand several times.

@@ -14,6 +14,7 @@ use crate::logging;
 use crate::responder::policy::Policy;
 use crate::signer::RsaPadding;
 use crate::signer::password::PasswordSource;
+use crate::store::crl::Unlisted;
 use crate::store::{mysql, sqlite};
 use crate::time::Timestamp;
 
@@ -23,7 +24,9 @@ mod database;
 mod error;
 mod file;
 mod keys;
+mod mapping;
 mod secrets;
+mod sources;
 mod values;
 mod words;
 
@@ -41,8 +44,6 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// Answers signed elsewhere.
     pub presigned: Option<Presigned>,
-    /// Where statuses come from.
-    pub database: Database,
     /// Where answers are kept.
     pub cache: Cache,
     /// How answers are made, unless an issuer has it otherwise.
@@ -95,8 +96,8 @@ pub struct Issuer {
     pub key_password: Option<PasswordSource>,
     /// Who signs after that.
     pub next: Option<Signer>,
-    /// Its own table of the database; none, that of `database`.
-    pub table: Option<String>,
+    /// Where the statuses of its certificates come from.
+    pub database: Database,
     /// How answers about its certificates are made.
     pub policy: Policy,
 }
@@ -128,8 +129,12 @@ pub struct Presigned {
 pub enum Database {
     /// A MySQL or MariaDB server.
     Mysql(mysql::Options),
-    /// A file.
+    /// A table in a file.
     Sqlite(sqlite::Options),
+    /// An `index.txt` of OpenSSL.
+    Index(PathBuf),
+    /// A CRL.
+    Crl(PathBuf, Unlisted),
 }
 
 /// Where answers are kept.

@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::time::Timestamp;
-
+use crate::store::mapping::TimeZone;
 use crate::store::mysql::Host;
+use crate::time::Timestamp;
 
 /// One or more numbers with a unit (ms, s, m, h, d), added up: `1h30m`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -105,12 +105,31 @@ pub(super) fn instant(value: &toml::value::Datetime) -> Option<Timestamp> {
 /// A table, `name` or `database.name`: letters, digits, `_` and `$`, so that it can
 /// stand in a statement as it is.
 pub(super) fn table_name(text: &str) -> Option<String> {
-    let is_name = |part: &str| {
-        (1..=SQL_NAME_OCTETS).contains(&part.len())
-            && part.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_$".contains(&octet))
-    };
     let (first, second) = text.split_once('.').map_or((text, None), |(a, b)| (a, Some(b)));
-    (is_name(first) && second.is_none_or(is_name)).then(|| text.to_owned())
+    (is_sql_name(first) && second.is_none_or(is_sql_name)).then(|| text.to_owned())
+}
+
+/// A column: letters, digits, `_` and `$`.
+pub(super) fn column_name(text: &str) -> Option<String> {
+    is_sql_name(text).then(|| text.to_owned())
+}
+
+/// A fixed distance from UTC: `utc`, `+01:00`, `-05:30`.
+pub(super) fn time_zone(text: &str) -> Option<TimeZone> {
+    if text.eq_ignore_ascii_case("utc") {
+        return Some(TimeZone::default());
+    }
+    let (east, rest) = match text.strip_prefix('+') {
+        Some(rest) => (1, rest),
+        None => (-1, text.strip_prefix('-')?),
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let number = |digits: &str| {
+        let is_right = digits.len() == 2 && digits.bytes().all(|octet| octet.is_ascii_digit());
+        digits.parse::<i16>().ok().filter(|_| is_right)
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (hours <= 14 && minutes <= 59).then(|| TimeZone { minutes: east * (hours * 60 + minutes) })
 }
 
 /// The name of a credential: that of a file (systemd.exec(5), `LoadCredential=`).
@@ -155,6 +174,11 @@ fn port_after(text: &str) -> Option<u16> {
     };
     let (port, rest) = split_number(digits)?;
     u16::try_from(port).ok().filter(|&port| port > 0 && rest.is_empty())
+}
+
+fn is_sql_name(text: &str) -> bool {
+    (1..=SQL_NAME_OCTETS).contains(&text.len())
+        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_$".contains(&octet))
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -305,6 +329,16 @@ mod tests {
         }
         for text in ["", "1A", "A=B", "A B", "A\0", "Ü"] {
             assert_eq!(variable_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_a_fixed_distance_from_utc() {
+        let minutes = |text| time_zone(text).map(|zone| zone.minutes);
+        assert_eq!(["utc", "UTC", "+00:00"].map(minutes), [Some(0); 3]);
+        assert_eq!(["+01:00", "-05:30", "+14:00"].map(minutes), [Some(60), Some(-330), Some(840)]);
+        for text in ["", "Z", "CET", "01:00", "+1:00", "+0100", "+15:00", "+01:60", "+-1:00"] {
+            assert_eq!(time_zone(text), None, "{text}");
         }
     }
 

@@ -10,10 +10,10 @@ use crate::ocsp::response::{self, ExtendedRevoke};
 use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SignatureAlgorithm, SingleAnswer};
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::issuers::Acting;
-use crate::responder::{PATIENCE, Reply, Responder};
+use crate::responder::{PATIENCE, Reply, Responder, ends};
 use crate::serial::Serial;
 use crate::signer::SignError;
-use crate::status::CertStatus;
+use crate::status::{CertRecord, CertStatus};
 use crate::time::{Timestamp, Validity};
 
 impl Responder {
@@ -62,20 +62,22 @@ impl Responder {
         }
     }
 
-    /// Signs what the row says, and keeps it.
+    /// Signs what the store says, and keeps it.
     pub(super) fn sign_and_keep(
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
-        status: CertStatus,
+        record: CertRecord,
         now: Timestamp,
     ) -> Result<Arc<Entry>, ErrorStatus> {
-        let validity = self.validity(issuer, issuer.policy().validity, now)?;
+        let status = record.status;
+        let span = issuer.policy().validity;
+        let validity = self.validity(issuer, span, ends(issuer, &record), now)?;
         let single = issued(issuer, (cert_id, status), validity, now);
         let answer = plain(issuer, single, now);
         let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
         let entry = Arc::new(Entry::new((&der, issuer.cache().signer()), status, validity, now));
-        issuer.cache().put(cert_id, Arc::clone(&entry));
+        issuer.cache().put(cert_id, Arc::clone(&entry), record.basis);
         Ok(entry)
     }
 
@@ -91,7 +93,7 @@ impl Responder {
     ) -> Reply {
         let made = || {
             let span = issuer.policy().non_issued_validity;
-            let validity = self.validity(issuer, span, now)?;
+            let validity = self.validity(issuer, span, issuer.ends(), now)?;
             let cert_id = cert_id.der();
             let single = SingleAnswer { cert_id, status, validity, archive_cutoff: None };
             let answer = Answer { extended_revoke, ..plain(issuer, single, now) };
@@ -115,7 +117,7 @@ impl Responder {
                 let Reply::Kept(entry) = reply else { return Err(refusal) };
                 let (status, validity) = (entry.status(), entry.validity());
                 let answer = issued(issuer, (cert_id, status), validity, now);
-                return Ok((answer, Decision::Issued(status)));
+                return Ok((answer, Decision::Issued(CertRecord::listed(status))));
             }
             Err(refusal) => {
                 self.forget_others(issuer, &cert_id.serial(), None, now);
@@ -123,15 +125,16 @@ impl Responder {
             }
         };
         let decision = decide(record.as_ref(), issuer.policy());
-        if decision != Decision::Issued(CertStatus::Good) {
+        if !decision.is_issued_as(CertStatus::Good) {
             self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
         }
-        let (status, span) = match decision {
-            Decision::Issued(status) => (status, issuer.policy().validity),
-            Decision::NonIssued(status, _) => (status, issuer.policy().non_issued_validity),
+        let policy = issuer.policy();
+        let (status, span, ends) = match decision {
+            Decision::Issued(record) => (record.status, policy.validity, ends(issuer, &record)),
+            Decision::NonIssued(status, _) => (status, policy.non_issued_validity, issuer.ends()),
             Decision::Unauthorized => return Err(ErrorStatus::Unauthorized),
         };
-        let validity = self.validity(issuer, span, now)?;
+        let validity = self.validity(issuer, span, ends, now)?;
         let mut answer = issued(issuer, (cert_id, status), validity, now);
         if matches!(decision, Decision::NonIssued(..)) {
             answer.archive_cutoff = None;
@@ -153,7 +156,8 @@ impl Responder {
         for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
             let cached =
                 issuer.cache().get(&cert_id, now).or_else(|| self.load(issuer, &cert_id, now));
-            if cached.is_some_and(|entry| Some(Decision::Issued(entry.status())) != decision) {
+            let Some(entry) = cached else { continue };
+            if !decision.is_some_and(|decision| decision.is_issued_as(entry.status())) {
                 issuer.cache().remove(&cert_id);
             }
         }
@@ -163,9 +167,10 @@ impl Responder {
         &self,
         issuer: Acting<'_>,
         span: Duration,
+        ends: Timestamp,
         now: Timestamp,
     ) -> Result<Validity, ErrorStatus> {
-        validity(now, span, issuer.policy().back_date, issuer.ends()).ok_or_else(|| {
+        validity(now, span, issuer.policy().back_date, ends).ok_or_else(|| {
             self.failures.begin(
                 Instant::now(),
                 format_args!(

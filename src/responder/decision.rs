@@ -10,8 +10,8 @@ use crate::time::{Timestamp, Validity};
 /// What is said about one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// What the row says.
-    Issued(CertStatus),
+    /// What the store says.
+    Issued(CertRecord),
     /// What the policy says about a serial without a row.
     NonIssued(CertStatus, ExtendedRevoke),
     /// The error response `unauthorized`.
@@ -22,7 +22,7 @@ pub enum Decision {
 #[must_use]
 pub fn decide(record: Option<&CertRecord>, policy: &Policy) -> Decision {
     match (record, policy.non_issued) {
-        (Some(record), _) => Decision::Issued(record.status),
+        (Some(record), _) => Decision::Issued(*record),
         (None, NonIssued::Unknown) => {
             Decision::NonIssued(CertStatus::Unknown, ExtendedRevoke::Absent)
         }
@@ -35,6 +35,14 @@ pub fn decide(record: Option<&CertRecord>, policy: &Policy) -> Decision {
             },
             ExtendedRevoke::Stated,
         ),
+    }
+}
+
+impl Decision {
+    /// Whether an answer that says `status` of an issued certificate says the same.
+    #[must_use]
+    pub fn is_issued_as(&self, status: CertStatus) -> bool {
+        matches!(self, Self::Issued(record) if record.status == status)
     }
 }
 
@@ -56,17 +64,18 @@ pub fn validity(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Basis;
 
-    const GOOD: CertRecord = CertRecord { status: CertStatus::Good };
+    const GOOD: CertRecord = CertRecord { status: CertStatus::Good, basis: Basis::Listed };
 
     // rule: ANS-1
     #[test]
     fn only_a_row_makes_an_answer_good() {
         for non_issued in [NonIssued::Unknown, NonIssued::Unauthorized, NonIssued::Revoked] {
             let policy = Policy { non_issued, ..Policy::default() };
-            assert_eq!(decide(Some(&GOOD), &policy), Decision::Issued(CertStatus::Good));
+            assert_eq!(decide(Some(&GOOD), &policy), Decision::Issued(GOOD));
             let without = decide(None, &policy);
-            assert_ne!(without, Decision::Issued(CertStatus::Good));
+            assert_ne!(without, Decision::Issued(GOOD));
             assert_ne!(without, Decision::NonIssued(CertStatus::Good, ExtendedRevoke::Absent));
         }
     }

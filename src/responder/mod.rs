@@ -17,7 +17,7 @@ use crate::responder::gate::Gate;
 use crate::responder::issuers::{Acting, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, Requests, StoreDown};
 use crate::responder::presigned::Presigned;
-use crate::status::CertStatus;
+use crate::status::{CertRecord, CertStatus};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -238,21 +238,21 @@ impl Responder {
             }
         };
         let decision = decide(record.as_ref(), issuer.policy());
-        let is_known = cached.as_ref().map(|entry| Decision::Issued(entry.status()));
-        if decision != Decision::Issued(CertStatus::Good) && is_known != Some(decision) {
+        let is_known = cached.as_ref().is_some_and(|entry| decision.is_issued_as(entry.status()));
+        if !decision.is_issued_as(CertStatus::Good) && !is_known {
             // First, so that nothing gives an old answer again, come what may.
             self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
         }
         match decision {
-            Decision::Issued(status) => {
-                let Some(entry) = cached.filter(|entry| entry.status() == status) else {
-                    return match self.sign_and_keep(issuer, cert_id, status, now) {
+            Decision::Issued(record) => {
+                let Some(entry) = cached.filter(|entry| entry.is_borne_out_by(&record)) else {
+                    return match self.sign_and_keep(issuer, cert_id, record, now) {
                         Ok(entry) => Reply::Kept(entry),
                         Err(status) => Reply::Error(status),
                     };
                 };
                 issuer.cache().confirm(cert_id, &entry, now);
-                Reply::Kept(self.renewed(issuer, cert_id, entry, now))
+                Reply::Kept(self.renewed(issuer, cert_id, (entry, record), now))
             }
             Decision::NonIssued(status, extended_revoke) => {
                 self.non_issued(issuer, cert_id, status, extended_revoke, now)
@@ -291,19 +291,19 @@ impl Responder {
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
-        entry: Arc<Entry>,
+        (entry, record): (Arc<Entry>, CertRecord),
         now: Timestamp,
     ) -> Arc<Entry> {
         if !entry.is_half_over(now) {
             return entry;
         }
-        let gains =
-            validity(now, issuer.policy().validity, issuer.policy().back_date, issuer.ends())
-                .is_some_and(|new| new.next_update > entry.validity().next_update);
+        let policy = issuer.policy();
+        let gains = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
+            .is_some_and(|new| new.next_update > entry.validity().next_update);
         if !gains {
             return entry;
         }
-        self.sign_and_keep(issuer, cert_id, entry.status(), now).unwrap_or(entry)
+        self.sign_and_keep(issuer, cert_id, record, now).unwrap_or(entry)
     }
 
     fn load(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {
@@ -314,7 +314,7 @@ impl Responder {
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
-    ) -> Result<Option<crate::status::CertRecord>, ErrorStatus> {
+    ) -> Result<Option<CertRecord>, ErrorStatus> {
         match issuer.store().find(issuer.id(), &cert_id.serial()) {
             Ok(record) => {
                 self.store_down.end(Instant::now(), format_args!("status store answers again"));
@@ -361,6 +361,11 @@ impl Responder {
             format_args!("more new questions than can be signed, answering tryLater"),
         );
     }
+}
+
+/// The last second that an answer may reach to.
+fn ends(issuer: Acting<'_>, record: &CertRecord) -> Timestamp {
+    record.ends().map_or(issuer.ends(), |until| until.min(issuer.ends()))
 }
 
 /// How long a question waits for a signature, or for another's: longer than any

@@ -1,12 +1,14 @@
-//! Writing the status table: what the demo and the commands need, not the responder.
+//! Writing the status table, that of the earlier responder whatever the mapping says:
+//! what the demo and the commands need, not the responder.
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus};
 use crate::store::StoreError;
-use crate::store::row::{Kind, key, keys};
-use crate::store::sqlite::{BUSY_TIMEOUT, Options, quoted};
+use crate::store::mapping::{Dialect, keys};
+use crate::store::row::{Kind, key};
+use crate::store::sqlite::{BUSY_TIMEOUT, Options};
 
 /// Where statuses are written. The contract is `tests/integration/stores.rs`.
 pub trait StatusLedger {
@@ -44,6 +46,10 @@ impl SqliteLedger {
         Self { options }
     }
 
+    fn table(&self) -> String {
+        Dialect::Sqlite.quoted_table(&self.options.mapping.table)
+    }
+
     fn change(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
@@ -69,7 +75,7 @@ impl SqliteLedger {
 
 impl StatusLedger for SqliteLedger {
     fn create_table(&self) -> Result<(), StoreError> {
-        let schema = SCHEMA.replace("\"list_certs\"", &quoted(&self.options.table));
+        let schema = SCHEMA.replace("\"list_certs\"", &self.table());
         self.change(|transaction| transaction.execute_batch(&schema))
     }
 
@@ -79,7 +85,7 @@ impl StatusLedger for SqliteLedger {
         record: &CertRecord,
         certificate: &str,
     ) -> Result<(), StoreError> {
-        let table = quoted(&self.options.table);
+        let table = self.table();
         let (kind, time, reason) = match record.status {
             CertStatus::Good => (Some(Kind::Valid), None, None),
             CertStatus::Revoked { time, reason } => (Some(Kind::Revoked), Some(time), reason),

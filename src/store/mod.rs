@@ -1,15 +1,21 @@
-//! Where statuses come from: one trait for reading, one for writing, and what
-//! their implementations share of the table of the earlier responder.
+//! Where statuses come from: one trait for reading, one for writing, and their
+//! implementations.
 
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 
+pub mod crl;
+pub mod index_txt;
 pub mod ledger;
+mod listing;
+pub mod mapping;
 pub mod mysql;
 mod row;
 pub mod sqlite;
+mod watched;
 
 pub use ledger::StatusLedger;
+pub use mapping::Mapping;
 
 /// Where statuses come from. The contract is `tests/integration/stores.rs`.
 pub trait StatusStore: Send + Sync {

@@ -1,4 +1,4 @@
-//! The table of the earlier responder in MySQL or MariaDB.
+//! A table in MySQL or MariaDB.
 //!
 //! Reads only: an account that may SELECT is enough. Connections are kept by
 //! `keeper`, made by `dial`; `check` tells an administrator what is wrong.
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
+use crate::store::mapping::{Dialect, Mapping};
 use crate::store::mysql::dial::Dialler;
 use crate::store::mysql::keeper::Keeper;
 use crate::store::row;
@@ -31,8 +32,8 @@ pub struct Options {
     pub password: String,
     /// The database.
     pub name: String,
-    /// The table, or `database.table`.
-    pub table: String,
+    /// The table, and how to read it.
+    pub mapping: Mapping,
     /// The most connections kept at once.
     pub connections: usize,
     /// How long to wait for a connection.
@@ -97,9 +98,10 @@ impl Mysql {
 /// each host. In the pause after a failure it fails at once.
 impl StatusStore for Mysql {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
-        let rows = self.keeper.ask(&row::keys(serial));
+        let mapping = &self.keeper.dialler.options.mapping;
+        let rows = self.keeper.ask(&mapping.parameters(serial, Dialect::Mysql));
         let rows = rows.map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
-        let reading = row::read(serial, &rows)?;
+        let reading = row::read(mapping, serial, &rows)?;
         row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
     }
@@ -124,7 +126,7 @@ impl fmt::Debug for Options {
             .field("hosts", &self.hosts)
             .field("user", &self.user)
             .field("name", &self.name)
-            .field("table", &self.table)
+            .field("mapping", &self.mapping)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
-//! Rows of the status table to a [`CertRecord`], and the keys they are found by.
+//! Rows of a status table to a [`CertRecord`].
 //!
-//! Pure, and shared by both stores. A row that says Revoked is believed
+//! Pure, and shared by the stores that read tables. A row that says Revoked is believed
 //! whatever else is wrong with it; a row that says Valid never hides one that
 //! says Revoked or one that says neither.
 
@@ -11,23 +11,28 @@ use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
 use crate::store::StoreError;
+use crate::store::mapping::{Mapping, TimeZone};
 use crate::time::Timestamp;
 
 /// The columns of one row, as the database gave them.
 #[derive(Clone, Debug)]
-pub(super) struct Columns {
-    pub cert_num: String,
+pub(super) struct Row {
+    /// Text, octets, or the digits of a number.
+    pub serial: Vec<u8>,
     pub status: Option<String>,
     pub revocation_time: Moment,
     pub revocation_reason: Option<String>,
+    pub issuer: Option<String>,
 }
 
-/// A `revocation_time` in the types that databases have for it; always UTC.
+/// A `revocation_time` in the types that databases have for it.
 #[derive(Clone, Debug)]
 pub(super) enum Moment {
     Null,
-    /// A DATETIME: year, month, day; hour, minute, second.
+    /// A DATETIME in the zone of the table: year, month, day; hour, minute, second.
     Civil((u16, u8, u8), (u8, u8, u8)),
+    /// A TIMESTAMP, which the server tells in UTC.
+    Utc((u16, u8, u8), (u8, u8, u8)),
     /// Seconds since the epoch.
     Unix(i64),
     Text(String),
@@ -65,54 +70,41 @@ pub(super) fn report(oddities: &[Oddity], trouble: &Trouble, now: Instant) {
 ///
 /// [`StoreError::BadRow`] when a row is neither Valid nor Revoked, or is not
 /// of this serial, and no other row says Revoked.
-pub(super) fn read(serial: &Serial, rows: &[Columns]) -> Result<Reading, StoreError> {
+pub(super) fn read(
+    mapping: &Mapping,
+    serial: &Serial,
+    rows: &[Row],
+) -> Result<Reading, StoreError> {
     let mut oddities = Vec::new();
     let mut bad = None;
     let mut good = false;
     let mut revoked: Vec<(Option<Timestamp>, Option<RevocationReason>)> = Vec::new();
     for row in rows {
-        match kind(serial, row) {
-            Ok(Kind::Revoked) => revoked.push(revocation(row, &mut oddities)),
+        let mut odd = |problem| oddities.push(Oddity { key: mapping.shown(&row.serial), problem });
+        match kind(mapping, serial, row) {
+            Ok(Kind::Revoked) => revoked.push(revocation(mapping, row, odd)),
             Ok(Kind::Valid) => {
                 good = true;
-                check_valid(row, &mut oddities);
+                check_valid(mapping, row).into_iter().for_each(&mut odd);
             }
-            Err(problem) => bad = Some((row.cert_num.clone(), problem)),
+            Err(problem) => bad = Some((mapping.shown(&row.serial), problem)),
         }
     }
     if let [first, .., last] = rows {
-        let problem = format!("{} is the same serial number", last.cert_num);
-        oddities.push(Oddity { key: first.cert_num.clone(), problem });
+        let problem = format!("{} is the same serial number", mapping.shown(&last.serial));
+        oddities.push(Oddity { key: mapping.shown(&first.serial), problem });
     }
     if !revoked.is_empty() {
         oddities.extend(bad.map(|(key, problem)| Oddity { key, problem }));
-        return Ok(Reading { record: Some(CertRecord { status: earliest(&revoked) }), oddities });
+        return Ok(Reading { record: Some(CertRecord::listed(earliest(&revoked))), oddities });
     }
     match bad {
         Some((key, problem)) => Err(StoreError::BadRow { key, problem }),
         None => {
-            let record = good.then_some(CertRecord { status: CertStatus::Good });
+            let record = good.then_some(CertRecord::listed(CertStatus::Good));
             Ok(Reading { record, oddities })
         }
     }
-}
-
-/// The keys under which the row of `serial` may be stored, for the four
-/// parameters of the statement: minimal hexadecimal (`0xa1b`), whole octets
-/// (`0x0a1b`), or the octets of the DER INTEGER (`0x00ff`); in lower and upper
-/// case, because the column may be case sensitive. Unused ones repeat.
-pub(super) fn keys(serial: &Serial) -> [String; 4] {
-    let octets = serial.to_hex();
-    // At most one of the two differs from whole octets: a first octet with its
-    // high bit set has no leading zero digit.
-    let other = match octets.strip_prefix('0') {
-        Some(minimal) => format!("0x{minimal}"),
-        None if octets.starts_with(|digit: char| digit > '7') => format!("0x00{octets}"),
-        None => format!("0x{octets}"),
-    };
-    let octets = format!("0x{octets}");
-    let upper = |key: &str| key.to_ascii_uppercase().replacen('X', "x", 1);
-    [upper(&octets), upper(&other), octets, other]
 }
 
 /// The key under which a new row is stored: whole octets, lower case.
@@ -120,7 +112,7 @@ pub(super) fn key(serial: &Serial) -> String {
     format!("0x{serial}")
 }
 
-/// The value of the `status` column.
+/// What a row says of its certificate; in the earlier responder's words, its `status`.
 pub(super) enum Kind {
     Valid,
     Revoked,
@@ -142,41 +134,86 @@ impl fmt::Display for Oddity {
 }
 
 /// What the row says, or why it says nothing.
-fn kind(serial: &Serial, row: &Columns) -> Result<Kind, String> {
+fn kind(mapping: &Mapping, serial: &Serial, row: &Row) -> Result<Kind, String> {
+    let columns = &mapping.columns;
     // A collation may find more than was asked for: the row must be this one.
-    if Serial::from_hex(row.cert_num.trim_end()) != Ok(*serial) {
-        return Err(format!("cert_num is not the serial number asked for, 0x{serial}"));
+    if mapping.read_serial(&row.serial) != Some(*serial) {
+        return Err(format!("{} is not the serial number asked for, 0x{serial}", columns.serial));
     }
-    let status = row.status.as_deref().ok_or("status is NULL, must be Valid or Revoked")?;
-    [Kind::Valid, Kind::Revoked]
-        .into_iter()
-        .find(|kind| kind.column_name().eq_ignore_ascii_case(status))
-        .ok_or_else(|| format!("status is {status:?}, must be Valid or Revoked"))
+    if let Some(column) = &columns.issuer {
+        let wanted = mapping.issuer.as_deref().unwrap_or_default();
+        let found = row.issuer.as_deref().unwrap_or_default();
+        if !is_word(found, wanted) {
+            return Err(format!("{column} is {found:?}, not the issuer asked for, {wanted:?}"));
+        }
+    }
+    let Some(column) = &columns.status else {
+        return Ok(match row.revocation_time {
+            Moment::Null => Kind::Valid,
+            _ => Kind::Revoked,
+        });
+    };
+    let words = || [&mapping.good[..], &mapping.revoked].concat().join(" or ");
+    let Some(status) = row.status.as_deref() else {
+        return Err(format!("{column} is NULL, must be {}", words()));
+    };
+    let is_among = |words: &[String]| words.iter().any(|word| word.eq_ignore_ascii_case(status));
+    match (is_among(&mapping.revoked), is_among(&mapping.good)) {
+        (true, _) => Ok(Kind::Revoked),
+        (false, true) => Ok(Kind::Valid),
+        (false, false) => Err(format!("{column} is {status:?}, must be {}", words())),
+    }
 }
 
-fn check_valid(row: &Columns, oddities: &mut Vec<Oddity>) {
-    if !matches!(row.revocation_time, Moment::Null) || row.revocation_reason.is_some() {
-        let problem = "Valid with a revocation_time or revocation_reason, which must be NULL";
-        oddities.push(Oddity { key: row.cert_num.clone(), problem: problem.into() });
-    }
+/// Equal as columns with an ordinary collation compare.
+fn is_word(found: &str, wanted: &str) -> bool {
+    found.trim_end().eq_ignore_ascii_case(wanted.trim_end())
+}
+
+/// What contradicts that a row says Valid.
+fn check_valid(mapping: &Mapping, row: &Row) -> Option<String> {
+    let has_time = !row.revocation_time.is_nothing();
+    // Numbers that stand for no reason where the column may not be NULL.
+    let nothing = ["", "0", "-1"];
+    let has_reason = row.revocation_reason.as_deref().is_some_and(|text| !nothing.contains(&text));
+    let columns = &mapping.columns;
+    let of = |column: &Option<String>| column.clone().unwrap_or_default();
+    (has_time || has_reason).then(|| {
+        format!(
+            "{} with a {} or {}, which must be NULL",
+            mapping.good.join(" or "),
+            of(&columns.revocation_time),
+            of(&columns.revocation_reason)
+        )
+    })
 }
 
 /// Time and reason of a row that says Revoked; `None` where they are no good.
 fn revocation(
-    row: &Columns,
-    oddities: &mut Vec<Oddity>,
+    mapping: &Mapping,
+    row: &Row,
+    mut odd: impl FnMut(String),
 ) -> (Option<Timestamp>, Option<RevocationReason>) {
-    let mut odd = |problem| oddities.push(Oddity { key: row.cert_num.clone(), problem });
-    let time = row.revocation_time.timestamp();
-    if time.is_none() {
-        odd(format!("revocation_time is {}, must be a time in UTC", row.revocation_time));
+    let time = row.revocation_time.timestamp(mapping.time_zone);
+    if let (None, Some(column)) = (time, &mapping.columns.revocation_time) {
+        odd(format!("{column} is {}, must be a time", row.revocation_time));
     }
     let Some(name) = row.revocation_reason.as_deref() else { return (time, None) };
-    let reason = RevocationReason::from_column_name(name);
-    if reason.is_none() && !name.eq_ignore_ascii_case("unspecified") {
-        odd(format!("revocation_reason is {name:?}, which is not known"));
-    }
+    let Some(reason) = reason(mapping, name) else {
+        let column = mapping.columns.revocation_reason.clone().unwrap_or_default();
+        odd(format!("{column} is {name:?}, which is not known"));
+        return (time, None);
+    };
     (time, reason)
+}
+
+/// The reason that a word or number stands for; `None`: it is not known.
+fn reason(mapping: &Mapping, name: &str) -> Option<Option<RevocationReason>> {
+    let own = mapping.reasons.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+    if let Some((_, reason)) = own {
+        return Some(*reason);
+    }
+    RevocationReason::from_text(name)
 }
 
 /// The earliest known time, 1970 without any; the reason that goes with it, or
@@ -192,14 +229,24 @@ fn earliest(rows: &[(Option<Timestamp>, Option<RevocationReason>)]) -> CertStatu
 
 impl Moment {
     /// The instant, in whole seconds; `None` when it is none.
-    fn timestamp(&self) -> Option<Timestamp> {
+    fn timestamp(&self, zone: TimeZone) -> Option<Timestamp> {
+        let civil = |(year, month, day), time| Timestamp::from_civil(year, month, day, time);
         match self {
-            Self::Civil((year, month, day), time) => {
-                Timestamp::from_civil(*year, *month, *day, *time)
-            }
+            Self::Civil(day, time) => civil(*day, *time).map(|local| zone.to_utc(local)),
+            Self::Utc(day, time) => civil(*day, *time),
             Self::Unix(seconds) => Some(Timestamp::from_unix(*seconds)),
-            Self::Text(text) => parse(text.trim()),
+            Self::Text(text) => parse(text.trim(), zone),
             Self::Null | Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it is what stands for no time, also where the column may not be NULL.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Null | Self::Unix(-1..=0) => true,
+            Self::Civil((year, ..), _) | Self::Utc((year, ..), _) => *year == 0,
+            Self::Text(text) => text.trim().is_empty() || text.starts_with("0000-"),
+            Self::Unix(_) | Self::Other(_) => false,
         }
     }
 }
@@ -208,7 +255,7 @@ impl fmt::Display for Moment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => formatter.write_str("NULL"),
-            Self::Civil((year, month, day), _) => {
+            Self::Civil((year, month, day), _) | Self::Utc((year, month, day), _) => {
                 write!(formatter, "{year:04}-{month:02}-{day:02}")
             }
             Self::Unix(seconds) => write!(formatter, "{seconds}"),
@@ -218,9 +265,16 @@ impl fmt::Display for Moment {
     }
 }
 
+impl TimeZone {
+    fn to_utc(self, local: Timestamp) -> Timestamp {
+        Timestamp::from_unix(local.unix() - i64::from(self.minutes) * 60)
+    }
+}
+
 /// `YYYY-MM-DD HH:MM:SS`, or with a `T`; then a fraction, which is dropped, and
-/// a `Z`, if any. Or the digits of whole seconds since the epoch.
-fn parse(text: &str) -> Option<Timestamp> {
+/// a `Z`, if any: without it, in the zone of the table. Or the digits of whole seconds
+/// since the epoch.
+fn parse(text: &str, zone: TimeZone) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse() {
         return Some(Timestamp::from_unix(seconds));
     }
@@ -234,13 +288,17 @@ fn parse(text: &str) -> Option<Timestamp> {
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u16>().ok())?
     };
     let small = |start: usize| u8::try_from(number(start..start + 2)?).ok();
-    let rest = rest.strip_suffix('Z').unwrap_or(rest);
+    let (rest, zone) = match rest.strip_suffix('Z') {
+        Some(rest) => (rest, TimeZone::default()),
+        None => (rest, zone),
+    };
     let fraction = rest.strip_prefix('.').unwrap_or(rest);
     if fraction.bytes().any(|byte| !byte.is_ascii_digit()) || (rest == fraction && !rest.is_empty())
     {
         return None;
     }
-    Timestamp::from_civil(number(0..4)?, small(5)?, small(8)?, (small(11)?, small(14)?, small(17)?))
+    let time = (small(11)?, small(14)?, small(17)?);
+    Timestamp::from_civil(number(0..4)?, small(5)?, small(8)?, time).map(|local| zone.to_utc(local))
 }
 
 #[cfg(test)]
@@ -251,21 +309,26 @@ mod tests {
         Serial::from_hex("a1b").unwrap()
     }
 
-    fn row(status: &str, time: Moment, reason: Option<&str>) -> Columns {
-        Columns {
-            cert_num: "0x0a1b".into(),
+    fn earlier() -> Mapping {
+        Mapping::of_table("list_certs")
+    }
+
+    fn row(status: &str, time: Moment, reason: Option<&str>) -> Row {
+        Row {
+            serial: b"0x0a1b".to_vec(),
             status: Some(status.into()),
             revocation_time: time,
             revocation_reason: reason.map(Into::into),
+            issuer: None,
         }
     }
 
-    fn revoked(time: &str, reason: Option<&str>) -> Columns {
+    fn revoked(time: &str, reason: Option<&str>) -> Row {
         row("Revoked", Moment::Text(time.into()), reason)
     }
 
-    fn status(rows: &[Columns]) -> (CertStatus, usize) {
-        let reading = read(&serial(), rows).unwrap();
+    fn status(rows: &[Row]) -> (CertStatus, usize) {
+        let reading = read(&earlier(), &serial(), rows).unwrap();
         (reading.record.unwrap().status, reading.oddities.len())
     }
 
@@ -274,36 +337,20 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_serial_is_a_key() {
-        let keys = |hex| {
-            let mut keys = keys(&Serial::from_hex(hex).unwrap()).to_vec();
-            keys.sort();
-            keys.dedup();
-            keys
-        };
-        assert_eq!(keys("0a1b"), ["0x0A1B", "0x0a1b", "0xA1B", "0xa1b"]);
-        assert_eq!(keys("ff01"), ["0x00FF01", "0x00ff01", "0xFF01", "0xff01"]);
-        assert_eq!(keys("7f"), ["0x7F", "0x7f"]);
-        assert_eq!(keys("1234"), ["0x1234"]);
-        assert_eq!(keys("80"), ["0x0080", "0x80"]);
-        assert_eq!(keys("00"), ["0x0", "0x00"]);
-    }
-
-    #[test]
     fn a_status_is_valid_or_revoked_in_any_case_and_nothing_else() {
         assert_eq!(status(&[row("vALID", Moment::Null, None)]), (CertStatus::Good, 0));
         assert_eq!(status(&[row("REVOKED", Moment::Unix(5), None)]), (at(5, None), 0));
         for other in ["", "valid ", "expired", "1"] {
-            let error = read(&serial(), &[row(other, Moment::Null, None)]).unwrap_err();
+            let error = read(&earlier(), &serial(), &[row(other, Moment::Null, None)]).unwrap_err();
             assert!(matches!(error, StoreError::BadRow { .. }), "{other:?}");
         }
-        let null = Columns { status: None, ..row("", Moment::Null, None) };
-        let error = read(&serial(), &[null]).unwrap_err();
+        let null = Row { status: None, ..row("", Moment::Null, None) };
+        let error = read(&earlier(), &serial(), &[null]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "row 0x0a1b of the status store: status is NULL, must be Valid or Revoked"
         );
-        assert!(read(&serial(), &[]).unwrap().record.is_none());
+        assert!(read(&earlier(), &serial(), &[]).unwrap().record.is_none());
     }
 
     // rule: ANS-2
@@ -337,16 +384,16 @@ mod tests {
         assert_eq!(status(&[row("Revoked", Moment::Null, None), late()]).0, at(20, superseded));
         assert_eq!(status(&[valid(), valid()]), (CertStatus::Good, 1));
         for rows in [[valid(), broken()], [broken(), valid()]] {
-            assert!(read(&serial(), &rows).is_err());
+            assert!(read(&earlier(), &serial(), &rows).is_err());
         }
     }
 
     // rule: ANS-1
     #[test]
     fn a_row_of_another_serial_is_no_answer() {
-        let other = Columns { cert_num: "0xa1c".into(), ..row("Valid", Moment::Null, None) };
-        assert!(read(&serial(), &[other]).is_err());
-        let padded = Columns { cert_num: "0xA1B ".into(), ..row("Valid", Moment::Null, None) };
+        let other = Row { serial: b"0xa1c".to_vec(), ..row("Valid", Moment::Null, None) };
+        assert!(read(&earlier(), &serial(), &[other]).is_err());
+        let padded = Row { serial: b"0xA1B ".to_vec(), ..row("Valid", Moment::Null, None) };
         assert_eq!(status(&[padded]).0, CertStatus::Good);
     }
 
@@ -373,5 +420,69 @@ mod tests {
         ] {
             assert_eq!(status(&[revoked(text, None)]), (at(0, None), 1), "{text}");
         }
+    }
+
+    #[test]
+    fn a_row_speaks_the_words_of_its_table() {
+        let superseded = Some(RevocationReason::Superseded);
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mapping = Mapping {
+            good: words(&["20", "active"]),
+            revoked: words(&["40", "30"]),
+            reasons: vec![("replaced".into(), superseded), ("other".into(), None)],
+            time_zone: TimeZone { minutes: -90 },
+            ..earlier()
+        };
+        let status = |status: &str, reason: &str| {
+            let time = Moment::Text("1970-01-01 00:00:00".into());
+            let reading = read(&mapping, &serial(), &[row(status, time, Some(reason))]).unwrap();
+            (reading.record.unwrap().status, reading.oddities.len())
+        };
+        assert_eq!(status("ACTIVE", "-1").0, CertStatus::Good);
+        assert_eq!(status("40", "Replaced"), (at(5_400, superseded), 0));
+        for (reason, expected) in
+            [("4", superseded), ("keyCompromise", RevocationReason::from_code(1))]
+        {
+            assert_eq!(status("30", reason), (at(5_400, expected), 0));
+        }
+        for nothing in ["other", "0", "unspecified"] {
+            assert_eq!(status("30", nothing), (at(5_400, None), 0), "{nothing}");
+        }
+        for unknown in ["7", "8", "11", "-1", "replace"] {
+            assert_eq!(status("30", unknown), (at(5_400, None), 1), "{unknown}");
+        }
+        for none_of_them in ["Valid", "Revoked", "50", ""] {
+            let rows = [row(none_of_them, Moment::Null, None)];
+            assert!(read(&mapping, &serial(), &rows).is_err(), "{none_of_them}");
+        }
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn without_a_status_column_a_row_with_any_revocation_time_is_revoked() {
+        let mut mapping = earlier();
+        mapping.columns.status = None;
+        let status = |time| {
+            let rows = [Row { status: None, ..row("", time, None) }];
+            read(&mapping, &serial(), &rows).unwrap().record.unwrap().status
+        };
+        assert_eq!(status(Moment::Null), CertStatus::Good);
+        assert_eq!(status(Moment::Unix(9)), at(9, None));
+        for odd in [Moment::Text(String::new()), Moment::Unix(0), Moment::Other("a REAL")] {
+            assert_eq!(status(odd), at(0, None));
+        }
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn a_row_of_another_issuer_is_no_answer() {
+        let mut mapping = earlier();
+        mapping.columns.issuer = Some("ca".into());
+        mapping.issuer = Some("Zürich".into());
+        let from =
+            |issuer: &str| Row { issuer: Some(issuer.into()), ..row("Valid", Moment::Null, None) };
+        assert!(read(&mapping, &serial(), &[from("zÜrich ".to_lowercase().as_str())]).is_ok());
+        assert!(read(&mapping, &serial(), &[from("Zurich")]).is_err());
+        assert!(read(&mapping, &serial(), &[Row { issuer: None, ..from("") }]).is_err());
     }
 }

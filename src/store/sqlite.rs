@@ -1,4 +1,4 @@
-//! The embedded default: the table of the earlier responder in an SQLite file.
+//! The embedded default: a table in an SQLite file.
 //!
 //! Opened read-only, in rollback-journal or WAL mode. The file may be missing
 //! at first, or be replaced by rename later: each question looks which file
@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, params_from_iter};
 
 use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
-use crate::store::row::{self, Columns, Moment};
+use crate::store::mapping::{Dialect, Mapping, Parameter};
+use crate::store::row::{self, Moment};
 use crate::store::{Finding, MOST_ROWS_COUNTED, Report, StatusStore, StoreError};
 
 /// An SQLite file.
@@ -24,8 +25,8 @@ use crate::store::{Finding, MOST_ROWS_COUNTED, Report, StatusStore, StoreError};
 pub struct Options {
     /// The file.
     pub path: PathBuf,
-    /// The table.
-    pub table: String,
+    /// The table, and how to read it.
+    pub mapping: Mapping,
 }
 
 /// The table as a [`StatusStore`].
@@ -70,11 +71,7 @@ impl Sqlite {
     /// Does not open the file yet: each question does when it must.
     #[must_use]
     pub fn open(options: Options) -> Self {
-        let statement = format!(
-            "SELECT cert_num, status, revocation_time, revocation_reason FROM {} \
-             WHERE cert_num IN (?,?,?,?)",
-            quoted(&options.table)
-        );
+        let statement = options.mapping.statement(Dialect::Sqlite);
         Self {
             options,
             statement,
@@ -97,20 +94,24 @@ impl Sqlite {
         Report { place: self.place(), findings }
     }
 
-    fn rows(&self, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
+    fn rows(&self, parameters: &[Parameter]) -> Result<Vec<row::Row>, Failure> {
         let file = FileId::of(&self.file()?);
         let connection = match self.kept(file)? {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let rows = self.query(&connection, keys).map_err(|error| self.failed(error))?;
+        let rows = self.query(&connection, parameters).map_err(|error| self.failed(error))?;
         self.keep(file, connection);
         Ok(rows)
     }
 
-    fn query(&self, connection: &Connection, keys: &[String; 4]) -> rusqlite::Result<Vec<Columns>> {
+    fn query(
+        &self,
+        connection: &Connection,
+        parameters: &[Parameter],
+    ) -> rusqlite::Result<Vec<row::Row>> {
         let mut statement = connection.prepare_cached(&self.statement)?;
-        let rows = statement.query_map(keys.each_ref(), columns)?;
+        let rows = statement.query_map(params_from_iter(parameters), columns)?;
         rows.collect()
     }
 
@@ -118,23 +119,34 @@ impl Sqlite {
         let file = self.file()?;
         let connection = self.connect()?;
         let failed = |error| self.failed(error);
-        connection.prepare(&self.statement).map_err(failed)?;
+        let serial = &self.options.mapping.columns.serial;
+        let plan = self.plan(&connection).map_err(failed)?;
         let mode: String =
             connection.query_row("PRAGMA journal_mode", (), |row| row.get(0)).map_err(failed)?;
         let query = format!(
             "SELECT COUNT(*) FROM (SELECT 1 FROM {} LIMIT {})",
-            quoted(&self.options.table),
+            Dialect::Sqlite.quoted_table(&self.options.mapping.table),
             MOST_ROWS_COUNTED + 1
         );
         let count: i64 = connection.query_row(&query, (), |row| row.get(0)).map_err(failed)?;
         let mut findings = vec![
             Finding::Fine(format!("SQLite {}, journal mode {mode}", rusqlite::version())),
+            Finding::Fine(format!("asks {}", self.statement)),
             Finding::rows(u64::try_from(count).unwrap_or_default()),
+            found_by(&plan, serial),
         ];
         if file.mode() & 0o002 != 0 {
             findings.push(Finding::Warning("everybody may write to the file".into()));
         }
         Ok(findings)
+    }
+
+    /// Asks for a serial as each question does; how SQLite finds its row.
+    fn plan(&self, connection: &Connection) -> rusqlite::Result<String> {
+        let parameters = self.options.mapping.parameters(&Serial::PROBE, Dialect::Sqlite);
+        self.query(connection, &parameters)?;
+        let explain = format!("EXPLAIN QUERY PLAN {}", self.statement);
+        connection.query_row(&explain, params_from_iter(&parameters), |row| row.get("detail"))
     }
 
     fn file(&self) -> Result<Metadata, Failure> {
@@ -199,10 +211,11 @@ impl Sqlite {
 /// At worst a question waits two seconds for a writer.
 impl StatusStore for Sqlite {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let mapping = &self.options.mapping;
         let rows = self
-            .rows(&row::keys(serial))
+            .rows(&mapping.parameters(serial, Dialect::Sqlite))
             .map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
-        let reading = row::read(serial, &rows)?;
+        let reading = row::read(mapping, serial, &rows)?;
         row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
     }
@@ -211,9 +224,29 @@ impl StatusStore for Sqlite {
 /// How long a question or a command waits for a writer to finish.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A name as an identifier of SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+impl ToSql for Parameter {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Octets(octets) => ValueRef::Blob(octets),
+        }))
+    }
+}
+
+/// What the words of EXPLAIN QUERY PLAN mean: `SEARCH t USING INDEX i (serial=?)`.
+fn found_by(plan: &str, serial: &str) -> Finding {
+    let constraints = plan.rsplit_once('(').map_or("", |(_, constraints)| constraints);
+    let finds = |name: &str| {
+        constraints.trim_end_matches(')').split(" AND ").any(|one| one == format!("{name}=?"))
+    };
+    if plan.starts_with("SEARCH") && (finds(serial) || finds("rowid")) {
+        return Finding::Fine(format!("rows are found by a key: {plan}"));
+    }
+    Finding::Warning(format!(
+        "no key begins with {serial} (and the issuer), so each question reads many rows: {plan}"
+    ))
 }
 
 impl FileId {
@@ -222,16 +255,19 @@ impl FileId {
     }
 }
 
-fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
-    let text = |index| match row.get_ref(index)? {
-        ValueRef::Text(text) | ValueRef::Blob(text) => {
-            Ok(Some(String::from_utf8_lossy(text).into_owned()))
-        }
-        ValueRef::Integer(number) => Ok(Some(number.to_string())),
+fn columns(row: &Row<'_>) -> rusqlite::Result<row::Row> {
+    let octets = |index| match row.get_ref(index)? {
+        ValueRef::Text(text) | ValueRef::Blob(text) => Ok(Some(text.to_vec())),
+        ValueRef::Integer(number) => Ok(Some(number.to_string().into_bytes())),
         ValueRef::Null | ValueRef::Real(_) => Ok::<_, rusqlite::Error>(None),
     };
-    Ok(Columns {
-        cert_num: text(0)?.unwrap_or_default(),
+    let text = |index| {
+        let octets = octets(index)?;
+        Ok::<_, rusqlite::Error>(octets.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    };
+    let has_issuer = row.as_ref().column_count() > ISSUER;
+    Ok(row::Row {
+        serial: octets(0)?.unwrap_or_default(),
         status: text(1)?,
         revocation_time: match row.get_ref(2)? {
             ValueRef::Null => Moment::Null,
@@ -241,9 +277,12 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
             ValueRef::Blob(_) => Moment::Other("BLOB"),
         },
         revocation_reason: text(3)?,
+        issuer: if has_issuer { text(ISSUER)? } else { None },
     })
 }
 
+/// The place of the column that not every statement has.
+const ISSUER: usize = 4;
 /// How long questions fail at once after a writer held the file for too long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// More connections than this are closed after use.

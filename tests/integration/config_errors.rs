@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ocsp_fcgi::config::{Config, Database};
+use ocsp_fcgi::config::{Config, Database, Issuer};
 use ocsp_fcgi::store::mysql::Host;
 use proptest::prelude::*;
 
@@ -36,10 +36,10 @@ fn the_file_of_the_earlier_responder_works_unchanged() {
     assert_eq!(issuer.certificate, Path::new("/var/public_files/it_cert.crt"));
     assert_eq!(issuer.key, Path::new("/var/private_files/it_privkey.pem"));
     assert_eq!(issuer.signer_certificate, None);
-    let Database::Mysql(options) = config.database else { panic!("MySQL") };
+    let Database::Mysql(options) = &issuer.database else { panic!("MySQL") };
     assert_eq!(options.hosts, [Host::Tcp { host: "127.0.0.1".to_owned(), port: 3306 }]);
     assert_eq!((options.user.as_str(), options.password.as_str()), ("cert", "certdata"));
-    assert_eq!((options.name.as_str(), options.table.as_str()), ("certs", "list_certs"));
+    assert_eq!((options.name.as_str(), options.mapping.table.as_str()), ("certs", "list_certs"));
 }
 
 #[test]
@@ -60,7 +60,11 @@ fn several_issuers_keep_their_order() {
     let [a, b] = &config.issuers[..] else { panic!("two CAs") };
     assert_eq!(a.certificate, Path::new("/etc/x/a.crt"));
     assert_eq!(b.signer_certificate.as_deref(), Some(Path::new("/b/signer.crt")));
-    assert_eq!([a.table.as_deref(), b.table.as_deref()], [None, Some("b_certs")]);
+    let table = |issuer: &Issuer| match &issuer.database {
+        Database::Sqlite(options) => options.mapping.table.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([a, b].map(table), ["list_certs", "b_certs"]);
 }
 
 #[test]
@@ -133,7 +137,9 @@ fn the_password_is_the_first_line_of_its_file() {
     let text = NINE_KEYS.replace("dbpassword = \"certdata\"", "");
     let text = format!("{text}[database]\npassword_file = \"password\"\n");
     let path = written(folder.path(), "config.toml", &text, 0o644);
-    let Database::Mysql(options) = Config::load(&path).unwrap().0.database else { panic!("MySQL") };
+    let Database::Mysql(options) = &Config::load(&path).unwrap().0.issuers[0].database else {
+        panic!("MySQL")
+    };
     assert_eq!(options.password, " se cret");
 
     fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ocsp_fcgi::config::{Config, Database, KEYS};
 use ocsp_fcgi::signer::password::PasswordSource;
+use ocsp_fcgi::store::crl::Unlisted;
 
 #[test]
 fn the_example_configuration_is_valid_and_has_no_warning() {
@@ -63,7 +64,7 @@ fn all_defaults_of_the_example_can_be_written_at_once() {
 }
 
 #[test]
-fn each_example_without_a_default_can_be_written() {
+fn the_examples_of_the_socket_can_be_written() {
     let listening = uncommented(EXAMPLE, r#"#unix = "/run/ocsp-fcgi/ocsp-fcgi.sock""#);
     let listening = uncommented(&listening, r#"#unix_owner = "ocsp-fcgi""#);
     let listening = uncommented(&listening, r#"#unix_group = "www-data""#);
@@ -71,7 +72,10 @@ fn each_example_without_a_default_can_be_written() {
     assert_eq!(socket.path, Path::new("/run/ocsp-fcgi/ocsp-fcgi.sock"));
     assert_eq!(socket.owner.as_deref(), Some("ocsp-fcgi"));
     assert_eq!(socket.group.as_deref(), Some("www-data"));
+}
 
+#[test]
+fn each_example_without_a_default_can_be_written() {
     let delegated = uncommented(EXAMPLE, r#"#itsigner = "/etc/ocsp-fcgi/responder.crt""#);
     assert!(parse(&delegated).0.issuers[0].signer_certificate.is_some());
 
@@ -86,7 +90,9 @@ fn each_example_without_a_default_can_be_written() {
 
     let encrypted = EXAMPLE.replace("#tls = \"off\"", "tls = \"required\"");
     let encrypted = uncommented(&encrypted, r#"#tls_ca = "/etc/ocsp-fcgi/database-ca.crt""#);
-    let Database::Mysql(options) = parse(&encrypted).0.database else { panic!("not MySQL") };
+    let Database::Mysql(options) = &parse(&encrypted).0.issuers[0].database else {
+        panic!("not MySQL")
+    };
     assert_ne!(options.tls, ocsp_fcgi::store::mysql::Tls::Off);
 
     let threads = uncommented(EXAMPLE, "#signing_threads = 2");
@@ -94,11 +100,28 @@ fn each_example_without_a_default_can_be_written() {
 
     let embedded = uncommented(EXAMPLE, r#"#sqlite = "/var/lib/ocsp-fcgi/status.db""#);
     let embedded = without(&embedded, &["dbip", "dbuser", "dbpassword", "dbname"]);
-    assert!(matches!(parse(&embedded).0.database, Database::Sqlite(_)));
+    assert!(matches!(parse(&embedded).0.issuers[0].database, Database::Sqlite(_)));
 
     let presigned = uncommented(EXAMPLE, "#folder =");
     let presigned = uncommented(&presigned, "#ca =");
     assert!(parse(&presigned).0.presigned.is_some());
+
+    for (line, is_it) in [
+        ("#index = \"/etc/easy-rsa", (|database| matches!(database, Database::Index(_))) as IsIt),
+        ("#crl = \"/var/lib/ocsp-fcgi/ca.crl", |database| matches!(database, Database::Crl(..))),
+    ] {
+        let without_a_server = without(EXAMPLE, &["dbip", "dbuser", "dbpassword", "dbname"]);
+        let text = uncommented(&without_a_server, line);
+        assert!(is_it(&parse(&text).0.issuers[0].database), "{line}");
+        if line.starts_with("#crl") {
+            let text = uncommented(&text, "#unlisted = \"good\"");
+            let database = &parse(&text).0.issuers[0].database;
+            assert!(matches!(database, Database::Crl(_, Unlisted::Good)));
+        }
+    }
+    let reasons = uncommented(EXAMPLE, "#reasons =");
+    let Database::Mysql(options) = &parse(&reasons).0.issuers[0].database else { panic!() };
+    assert_eq!(options.mapping.reasons.len(), 2);
 
     let mut several = without(EXAMPLE, &["itcert", "itkey"]);
     for line in ["#[[issuer]]", "#certificate =", "#key =", "#signer =", "#table = \"tls_certs"] {
@@ -110,7 +133,12 @@ fn each_example_without_a_default_can_be_written() {
     }
     let issuer = &parse(&several).0.issuers[0];
     assert!(issuer.signer_certificate.is_some());
-    assert_eq!(issuer.table.as_deref(), Some("tls_certs"));
+    let Database::Mysql(options) = &issuer.database else { panic!("not MySQL") };
+    assert_eq!(options.mapping.table, "tls_certs");
+    let shared = uncommented(&several, "#issuer = ");
+    let shared = uncommented(&shared, "#issuer_value = ");
+    let Database::Mysql(options) = &parse(&shared).0.issuers[0].database else { panic!() };
+    assert_eq!(options.mapping.issuer.as_deref(), Some("tls"));
 }
 
 #[test]
@@ -145,6 +173,7 @@ fn the_coverage_names_each_rule_and_each_test_that_names_it() {
     }
     assert!(wrong.is_empty(), "docs/rfc-coverage.md:\n{}", wrong.join("\n"));
 }
+type IsIt = fn(&Database) -> bool;
 
 /// The example up to its last part, whose keys belong to a table that is not there.
 fn of_one_ca() -> &'static str {
@@ -157,7 +186,9 @@ fn parse(text: &str) -> (Config, Vec<ocsp_fcgi::config::Warning>) {
 
 /// Everything that a configuration says, but the password.
 fn words(config: &Config) -> String {
-    let Database::Mysql(options) = &config.database else { return format!("{config:?}") };
+    let Database::Mysql(options) = &config.issuers[0].database else {
+        return format!("{config:?}");
+    };
     let limits = (options.connections, options.connect_timeout, options.timeout);
     format!("{config:?} {limits:?} {:?} {:?}", options.retry_pause, options.tls)
 }
@@ -259,7 +290,12 @@ fn name_of_function(line: &str) -> Option<&str> {
 const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// What stands in the example for its form; `password_file` names a file that must
 /// exist.
-const NO_DEFAULT: [&str; 16] = [
+const NO_DEFAULT: [&str; 21] = [
+    "index",
+    "crl",
+    "unlisted",
+    "issuer",
+    "reasons",
     "folder",
     "ca",
     "itsigner",

@@ -13,9 +13,9 @@ use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus};
-use ocsp_fcgi::store::StatusLedger;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
+use ocsp_fcgi::store::{Mapping, StatusLedger};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 use tempfile::TempDir;
 
@@ -421,11 +421,11 @@ impl World {
 
     fn issued(&self, name: &str, serial: &str) {
         let serial = Serial::from_hex(serial).unwrap();
-        self.ledger(name).write(&serial, &CertRecord { status: CertStatus::Good }, "PEM").unwrap();
+        self.ledger(name).write(&serial, &CertRecord::listed(CertStatus::Good), "PEM").unwrap();
     }
 
     fn ledger(&self, name: &str) -> SqliteLedger {
-        SqliteLedger::new(Options { path: self.path("certs.db"), table: name.to_owned() })
+        SqliteLedger::new(Options { path: self.path("certs.db"), mapping: Mapping::of_table(name) })
     }
 
     fn serve(&self, more: &str) -> Running {

@@ -20,6 +20,7 @@ mod layering;
 mod logging;
 mod nginx;
 mod protocol;
+mod sources;
 mod stores;
 mod support;
 mod switching;

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::store::StatusLedger;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
+use ocsp_fcgi::store::{Mapping, StatusLedger};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use openssl::x509::X509;
 
@@ -153,8 +153,8 @@ fn one_request_about_two_of_our_issuers_is_refused() {
          [[issuer]]\ncertificate = \"other.crt\"\nkey = \"other.key\"\ntable = \"other_certs\"\n\
          [database]\nsqlite = \"certs.db\"\n"
     ));
-    let table = "other_certs".to_owned();
-    let ledger = SqliteLedger::new(Options { path: site.path("certs.db"), table });
+    let mapping = Mapping::of_table("other_certs");
+    let ledger = SqliteLedger::new(Options { path: site.path("certs.db"), mapping });
     ledger.create_table().unwrap();
     let responder = Running::start(&config, port);
     let first = CertId::new(&site.ca.identity.certificate, "0a1b");

@@ -2,15 +2,18 @@
 
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
-use ocsp_fcgi::store::{StatusStore, StoreError, sqlite};
+use ocsp_fcgi::store::{Mapping, StatusStore, StoreError, sqlite};
 use ocsp_fcgi::time::Timestamp;
 use tempfile::TempDir;
 
 use crate::support::mariadb::{Database, MariaDb};
 
+mod crl;
 mod files;
 mod hosts;
+mod index_txt;
 mod servers;
+mod tables;
 
 /// A table that takes any row, and the store that reads it.
 trait Table {
@@ -208,7 +211,10 @@ impl Table for TempDir {
 }
 
 fn options(folder: &TempDir) -> sqlite::Options {
-    sqlite::Options { path: folder.path().join("certs.sqlite"), table: "list_certs".into() }
+    sqlite::Options {
+        path: folder.path().join("certs.sqlite"),
+        mapping: Mapping::of_table("list_certs"),
+    }
 }
 
 fn find(store: &dyn StatusStore, serial: &str) -> Result<Option<CertRecord>, StoreError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::store::mysql::dial::{Dialler, quoted_table, words};
+use crate::serial::Serial;
+use crate::store::mapping::{Dialect, Mapping};
+use crate::store::mysql::dial::{self, Dialler, words};
 use crate::store::{Finding, MOST_ROWS_COUNTED, Report};
 
 pub(super) fn reports(dialler: &Arc<Dialler>) -> Vec<Report> {
@@ -20,16 +22,19 @@ fn findings(dialler: &Arc<Dialler>, host: usize) -> Vec<Finding> {
         Ok(conn) => conn,
         Err(problem) => return vec![Finding::Problem(problem)],
     };
-    let table = quoted_table(&dialler.options.table);
+    let mapping = &dialler.options.mapping;
+    let table = Dialect::Mysql.quoted_table(&mapping.table);
     let problem = |error: mysql::Error| Finding::Problem(words(&error));
     let version = version(&mut conn).unwrap_or_else(problem);
-    if let Err(error) = conn.prep(dialler.statement()) {
-        return vec![version, problem(error)];
+    let asked = Finding::Fine(format!("asks {}", dialler.statement()));
+    if let Err(error) = ask(&mut conn, &dialler.statement(), mapping) {
+        return vec![version, asked, problem(error)];
     }
     vec![
         version,
+        asked,
         rows(&mut conn, &table).unwrap_or_else(problem),
-        key(&mut conn, &table).unwrap_or_else(problem),
+        key(&mut conn, mapping, &table).unwrap_or_else(problem),
         grants(&mut conn).unwrap_or_else(problem),
     ]
 }
@@ -53,15 +58,50 @@ fn rows(conn: &mut Conn, table: &str) -> mysql::Result<Finding> {
     Ok(Finding::rows(conn.query_first(query)?.unwrap_or_default()))
 }
 
-fn key(conn: &mut Conn, table: &str) -> mysql::Result<Finding> {
-    let query =
-        format!("SHOW INDEX FROM {table} WHERE Column_name = 'cert_num' AND Seq_in_index = 1");
-    let indexes: Vec<mysql::Row> = conn.query(query)?;
-    let names: Vec<String> = indexes.iter().filter_map(|row| row.get("Key_name")).collect();
-    Ok(match names.first() {
-        Some(name) => Finding::Fine(format!("rows are found by the key {name}")),
-        None => Finding::Warning("cert_num has no key, so each question reads all rows".into()),
+/// Asks for a serial as each question does.
+fn ask(conn: &mut Conn, statement: &str, mapping: &Mapping) -> mysql::Result<()> {
+    let statement = conn.prep(statement)?;
+    let parameters = mapping.parameters(&Serial::PROBE, Dialect::Mysql);
+    dial::rows(conn, &statement, &parameters).map(drop)
+}
+
+fn key(conn: &mut Conn, mapping: &Mapping, table: &str) -> mysql::Result<Finding> {
+    let parts: Vec<mysql::Row> = conn.query(format!("SHOW INDEX FROM {table}"))?;
+    let parts = parts.iter().filter_map(|part| {
+        let column: String = part.get("Column_name")?;
+        let place: usize = part.get("Seq_in_index")?;
+        Some((part.get::<String, _>("Key_name")?, place, column))
+    });
+    let mut keys: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, place, column) in parts {
+        match keys.last_mut() {
+            Some((last, columns)) if *last == name && place > 1 => columns.push(column),
+            _ => keys.push((name, vec![column])),
+        }
+    }
+    let found = keys.iter().find(|(_, columns)| serves(columns, mapping));
+    Ok(match (found, &mapping.columns.issuer) {
+        (Some((name, _)), _) => Finding::Fine(format!("rows are found by the key {name}")),
+        (None, None) => Finding::Warning(format!(
+            "{} has no key, so each question reads all rows",
+            mapping.columns.serial
+        )),
+        (None, Some(issuer)) => Finding::Warning(format!(
+            "no key begins with {} (and {issuer}), so each question reads many rows",
+            mapping.columns.serial
+        )),
     })
+}
+
+/// Whether a key on these columns leads to the rows of a serial.
+fn serves(columns: &[String], mapping: &Mapping) -> bool {
+    let is = |column: &String, name: &str| column.eq_ignore_ascii_case(name);
+    let serial = mapping.columns.serial.as_str();
+    match (columns, mapping.columns.issuer.as_deref()) {
+        ([first, ..], _) if is(first, serial) => true,
+        ([first, second, ..], Some(issuer)) => is(first, issuer) && is(second, serial),
+        _ => false,
+    }
 }
 
 fn grants(conn: &mut Conn) -> mysql::Result<Finding> {

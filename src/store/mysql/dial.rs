@@ -11,11 +11,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Statement, Value};
 
+use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::{Host, Options, Tls};
-use crate::store::row::{Columns, Moment};
+use crate::store::row::{Moment, Row};
 
 /// A connection and its statement.
 pub(super) struct Link {
@@ -34,14 +36,23 @@ pub(super) struct Dialler {
 
 impl Link {
     /// The rows under any of the keys.
-    pub(super) fn rows(&mut self, keys: &[String; 4]) -> mysql::Result<Vec<Columns>> {
-        let keys: Vec<Value> = keys.iter().map(Value::from).collect();
-        let mut rows = Vec::new();
-        for row in self.conn.exec_iter(&self.statement, keys)? {
-            rows.push(columns(&row?));
-        }
-        Ok(rows)
+    pub(super) fn rows(&mut self, parameters: &[Parameter]) -> mysql::Result<Vec<Row>> {
+        rows(&mut self.conn, &self.statement, parameters)
     }
+}
+
+/// The rows that a statement finds with these parameters.
+pub(super) fn rows(
+    conn: &mut Conn,
+    statement: &Statement,
+    parameters: &[Parameter],
+) -> mysql::Result<Vec<Row>> {
+    let parameters: Vec<Value> = parameters.iter().map(value).collect();
+    let mut rows = Vec::new();
+    for row in conn.exec_iter(statement, parameters)? {
+        rows.push(columns(&row?));
+    }
+    Ok(rows)
 }
 
 impl Dialler {
@@ -66,11 +77,7 @@ impl Dialler {
 
     /// The question that each find asks.
     pub(super) fn statement(&self) -> String {
-        let table = quoted_table(&self.options.table);
-        format!(
-            "SELECT cert_num, status, revocation_time, revocation_reason FROM {table} \
-             WHERE cert_num IN (?,?,?,?)"
-        )
+        self.options.mapping.statement(Dialect::Mysql)
     }
 
     /// The host as messages name it.
@@ -185,13 +192,6 @@ pub(super) fn timed_out(error: &mysql::Error) -> bool {
     matches!(error.kind(), TimedOut | WouldBlock)
 }
 
-/// `` `table` `` or `` `database`.`table` ``.
-pub(super) fn quoted_table(table: &str) -> String {
-    let quoted: Vec<_> =
-        table.splitn(2, '.').map(|part| format!("`{}`", part.replace('`', "``"))).collect();
-    quoted.join(".")
-}
-
 /// One attempt under way; ends when dropped.
 struct Attempt {
     dialler: Arc<Dialler>,
@@ -251,18 +251,42 @@ fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
     Ok(Some(SslOpts::default().with_root_cert_path(ca.clone())))
 }
 
-fn columns(row: &mysql::Row) -> Columns {
-    let text = |index| match row.as_ref(index) {
-        Some(Value::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Some(Value::Int(number)) => Some(number.to_string()),
-        Some(Value::UInt(number)) => Some(number.to_string()),
+fn columns(row: &mysql::Row) -> Row {
+    let kind = |index: usize| row.columns_ref().get(index).map(mysql::Column::column_type);
+    let octets = |index| match row.as_ref(index) {
+        // A number: of type BIT, a boolean in many tables.
+        Some(Value::Bytes(bits)) if kind(index) == Some(ColumnType::MYSQL_TYPE_BIT) => {
+            let number = bits.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
+            Some(number.to_string().into_bytes())
+        }
+        Some(Value::Bytes(bytes)) => Some(bytes.clone()),
+        Some(Value::Int(number)) => Some(number.to_string().into_bytes()),
+        Some(Value::UInt(number)) => Some(number.to_string().into_bytes()),
         _ => None,
     };
-    Columns {
-        cert_num: text(0).unwrap_or_default(),
+    let text = |index| octets(index).map(|text| String::from_utf8_lossy(&text).into_owned());
+    let time = row.as_ref(2).map_or(Moment::Null, moment);
+    Row {
+        serial: octets(0).unwrap_or_default(),
         status: text(1),
-        revocation_time: row.as_ref(2).map_or(Moment::Null, moment),
+        revocation_time: match (time, kind(2)) {
+            // In the zone of the session, which is UTC.
+            (Moment::Civil(day, time), Some(ColumnType::MYSQL_TYPE_TIMESTAMP)) => {
+                Moment::Utc(day, time)
+            }
+            (time, _) => time,
+        },
         revocation_reason: text(3),
+        issuer: text(4),
+    }
+}
+
+fn value(parameter: &Parameter) -> Value {
+    match parameter {
+        Parameter::Null => Value::NULL,
+        Parameter::Text(text) => Value::from(text),
+        Parameter::Integer(number) => Value::Int(*number),
+        Parameter::Octets(octets) => Value::from(octets),
     }
 }
 
@@ -287,13 +311,6 @@ const MAX_PACKET: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_table_name_is_quoted_whatever_it_holds() {
-        assert_eq!(quoted_table("list_certs"), "`list_certs`");
-        assert_eq!(quoted_table("certs.list_certs"), "`certs`.`list_certs`");
-        assert_eq!(quoted_table("a`; DROP TABLE b"), "`a``; DROP TABLE b`");
-    }
 
     #[test]
     fn every_family_of_a_host_is_tried_once_in_its_order() {

@@ -12,8 +12,10 @@ use std::thread;
 use std::time::Instant;
 
 use crate::logging::{Trouble, quoted};
+use crate::serial::Serial;
+use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::dial::{Dialler, Link, timed_out, words};
-use crate::store::row::Columns;
+use crate::store::row::Row;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -73,13 +75,17 @@ impl Keeper {
     }
 
     /// The rows under any of the keys.
-    pub(super) fn ask(self: &Arc<Self>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
-        self.lease().and_then(|lease| self.ask_over(lease, keys))
+    pub(super) fn ask(self: &Arc<Self>, parameters: &[Parameter]) -> Result<Vec<Row>, Failure> {
+        self.lease().and_then(|lease| self.ask_over(lease, parameters))
     }
 
-    fn ask_over(&self, mut lease: Lease<'_>, keys: &[String; 4]) -> Result<Vec<Columns>, Failure> {
+    fn ask_over(
+        &self,
+        mut lease: Lease<'_>,
+        parameters: &[Parameter],
+    ) -> Result<Vec<Row>, Failure> {
         if let Some(link) = &mut lease.link {
-            match link.rows(keys) {
+            match link.rows(parameters) {
                 Ok(rows) => {
                     if let Some(trouble) = self.host_troubles.get(link.host) {
                         let name = quoted(self.dialler.name(link.host));
@@ -92,17 +98,17 @@ impl Keeper {
                 Err(error) => self.lost(&mut lease, &error),
             }
         }
-        let (link, rows) = self.ask_anew(keys)?;
+        let (link, rows) = self.ask_anew(parameters)?;
         lease.fill(link);
         Ok(rows)
     }
 
     /// Asks over a new connection to the first host that answers.
-    fn ask_anew(&self, keys: &[String; 4]) -> Result<(Link, Vec<Columns>), Failure> {
+    fn ask_anew(&self, parameters: &[Parameter]) -> Result<(Link, Vec<Row>), Failure> {
         let mut problems = Vec::new();
         let order = self.lock().order(Instant::now());
         for host in order {
-            match self.ask_host(host, keys) {
+            match self.ask_host(host, parameters) {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => problems.push(problem),
             }
@@ -110,9 +116,9 @@ impl Keeper {
         Err(Failure::Hosts(problems.join("; ").into()))
     }
 
-    fn ask_host(&self, host: usize, keys: &[String; 4]) -> Result<(Link, Vec<Columns>), String> {
+    fn ask_host(&self, host: usize, parameters: &[Parameter]) -> Result<(Link, Vec<Row>), String> {
         let answer = self.dialler.dial(host).and_then(|mut link| {
-            let rows = link.rows(keys).map_err(|error| words(&error))?;
+            let rows = link.rows(parameters).map_err(|error| words(&error))?;
             Ok((link, rows))
         });
         match answer {
@@ -180,7 +186,9 @@ impl Keeper {
     fn look_at(self: &Arc<Self>, host: usize) {
         let keeper = Arc::clone(self);
         let look = move || {
-            let answer = keeper.ask_host(host, &Default::default());
+            let mapping = &keeper.dialler.options.mapping;
+            let probe = mapping.parameters(&Serial::PROBE, Dialect::Mysql);
+            let answer = keeper.ask_host(host, &probe);
             let mut state = keeper.lock();
             state.looking = false;
             let Ok((link, _)) = answer else { return };

@@ -28,10 +28,10 @@ fn what_the_ledger_writes_the_store_reads() {
     let revoked = reasons.map(|reason| CertStatus::Revoked { time, reason });
     for expected in revoked.chain([CertStatus::Good, CertStatus::Good]) {
         let serial = Serial::from_hex("ff01").unwrap();
-        ledger.write(&serial, &CertRecord { status: expected }, "PEM").unwrap();
+        ledger.write(&serial, &CertRecord::listed(expected), "PEM").unwrap();
         assert_eq!(status(&store, "ff01"), Some(expected));
     }
-    let none = CertRecord { status: CertStatus::Unknown };
+    let none = CertRecord::listed(CertStatus::Unknown);
     ledger.write(&Serial::from_hex("ff01").unwrap(), &none, "").unwrap();
     assert_eq!(status(&store, "ff01"), None);
 }

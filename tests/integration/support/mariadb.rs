@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, OptsBuilder};
+use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::mysql::{Host, Mysql, Options, Tls};
 
 /// A server with its data in a folder of its own, ended on drop.
@@ -150,7 +151,7 @@ impl Database<'_> {
             user: self.name.clone(),
             password: PASSWORD.into(),
             name: self.name.clone(),
-            table: "list_certs".into(),
+            mapping: Mapping::of_table("list_certs"),
             connections: 4,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(5),

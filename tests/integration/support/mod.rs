@@ -2,6 +2,7 @@
 //! folders. A program that is missing fails the test with the package to install.
 
 pub mod apache;
+pub mod authority;
 pub mod fastcgi;
 pub mod mariadb;
 pub mod nginx;

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
+use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::ledger::{SqliteLedger, StatusLedger};
 use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
@@ -58,7 +59,7 @@ impl Site {
         ca.identity.write_certificate(&folder.path().join("ca.crt")).unwrap();
         ca.identity.write_key(&folder.path().join("ca.key")).unwrap();
         let path = folder.path().join("certs.db");
-        let ledger = SqliteLedger::new(Options { path, table: "list_certs".to_owned() });
+        let ledger = SqliteLedger::new(Options { path, mapping: Mapping::of_table("list_certs") });
         ledger.create_table().unwrap();
         Self { folder, ca, ledger, kind }
     }
@@ -90,7 +91,7 @@ impl Site {
     /// Writes the row of a serial.
     pub fn set_status(&self, serial: &str, status: CertStatus) {
         let serial = Serial::from_hex(serial).unwrap();
-        self.ledger.write(&serial, &CertRecord { status }, "PEM").unwrap();
+        self.ledger.write(&serial, &CertRecord::listed(status), "PEM").unwrap();
     }
 
     /// A delegated signer, `signer.crt` and `signer.key`.

@@ -1,0 +1,149 @@
+//! A CRL (RFC 5280 section 5) as a source of statuses.
+//!
+//! It tells what is revoked, and nothing of what was issued: a serial that is not on it
+//! is not known, unless the operator says that it is good. What a CRL does not say
+//! after its nextUpdate, nobody says.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssl::pkey::{PKey, Public};
+use serde::Deserialize;
+
+use crate::serial::Serial;
+use crate::status::{Basis, CertRecord, CertStatus, IssuerId};
+use crate::store::crl::decode::List;
+use crate::store::listing::Said;
+use crate::store::watched::{Age, Watched};
+use crate::store::{Finding, Report, StatusStore, StoreError};
+use crate::time::{Clock, Timestamp, Validity};
+
+mod decode;
+mod signature;
+
+/// A CRL file.
+pub struct Options {
+    /// The file, PEM or DER.
+    pub path: PathBuf,
+    /// What is said of a serial that is not on it.
+    pub unlisted: Unlisted,
+    /// The CA that has signed it.
+    pub issuer: Authority,
+}
+
+/// The CA whose CRL is believed.
+pub struct Authority {
+    /// DER of its name.
+    pub subject: Vec<u8>,
+    /// Its key.
+    pub key: PKey<Public>,
+}
+
+/// What is said of a serial that is not on a CRL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unlisted {
+    /// Nothing: the CRL does not tell whether it was issued.
+    #[default]
+    Unknown,
+    /// That it is good, until the CRL's nextUpdate; also one that was never issued.
+    Good,
+}
+
+/// A CRL as a [`StatusStore`].
+pub struct Crl {
+    file: Watched<List>,
+    unlisted: Unlisted,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a CRL says nothing now.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}")]
+struct NotNow {
+    path: Arc<str>,
+    problem: String,
+}
+
+impl Crl {
+    /// Reads and verifies the file; what is wrong is logged, as the file may come later.
+    #[must_use]
+    pub fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
+        let Options { path, unlisted, issuer } = options;
+        let parse = move |octets: &[u8]| List::parse(octets, &issuer, unlisted);
+        Self { file: Watched::new(&path, Arc::clone(&clock), parse), unlisted, clock }
+    }
+
+    /// What there is to say about the file.
+    #[must_use]
+    pub fn check(&self) -> Report {
+        let findings = match self.file.get() {
+            Err(unusable) => vec![Finding::Problem(unusable.problem.to_string())],
+            Ok(content) => {
+                let list = &content.value;
+                let Validity { this_update, next_update } = list.validity;
+                let count = list.listing.len();
+                let shown = format!("revoked: {count}, from {this_update} to {next_update}");
+                let mut findings = vec![Finding::Fine(shown)];
+                if let Err(problem) = self.is_current(&list.validity) {
+                    findings.push(Finding::Problem(problem));
+                }
+                if list.unknown_reasons > 0 {
+                    findings.push(Finding::Warning(format!(
+                        "reasons that are not known: {}",
+                        list.unknown_reasons
+                    )));
+                }
+                if self.unlisted == Unlisted::Good {
+                    findings.push(Finding::Warning(
+                        "unlisted = \"good\": serials that were never issued are good too".into(),
+                    ));
+                }
+                findings
+            }
+        };
+        Report { place: self.file.shown().to_string(), findings }
+    }
+
+    fn is_current(&self, validity: &Validity) -> Result<(), String> {
+        let now = self.clock.now();
+        if now.saturating_add(SLACK) < validity.this_update {
+            return Err(format!("begins only on {}", validity.this_update));
+        }
+        match now < validity.next_update {
+            true => Ok(()),
+            false => Err(format!("ended on {}", validity.next_update)),
+        }
+    }
+
+    fn unlisted_until(&self, until: Timestamp) -> Option<CertRecord> {
+        let basis = Basis::Absence { until };
+        match self.unlisted {
+            Unlisted::Unknown => None,
+            Unlisted::Good => Some(CertRecord { status: CertStatus::Good, basis }),
+        }
+    }
+}
+
+impl StatusStore for Crl {
+    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
+        let content = self.file.get().map_err(unavailable)?;
+        // What is on the list stays revoked, however old the list is.
+        if let Some(Said::Revoked(time, reason)) = content.value.listing.find(serial) {
+            return Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })));
+        }
+        if let Age::OutOfDate(unusable) = content.age {
+            return Err(unavailable(unusable));
+        }
+        let validity = content.value.validity;
+        self.is_current(&validity).map_err(|problem| {
+            StoreError::Unavailable(Box::new(NotNow { path: self.file.shown(), problem }))
+        })?;
+        Ok(self.unlisted_until(validity.next_update))
+    }
+}
+
+/// How far the clock of the CA may be ahead.
+const SLACK: Duration = Duration::from_secs(300);

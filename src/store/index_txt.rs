@@ -1,0 +1,354 @@
+//! The `index.txt` of `openssl ca`, which Easy-RSA and others keep too.
+//!
+//! A line for each certificate, with six fields and a tab after each but the last:
+//! V (valid), E (expired, never revoked) or R; when it ends; when it was revoked, with
+//! a reason after a comma; its serial number in hexadecimal; a file; its subject.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::serial::{Serial, SerialError};
+use crate::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
+use crate::store::listing::{Listing, Said};
+use crate::store::watched::{Age, Watched};
+use crate::store::{Finding, Report, StatusStore, StoreError};
+use crate::time::{Clock, Timestamp};
+
+/// An `index.txt` as a [`StatusStore`].
+pub struct IndexTxt {
+    file: Watched<Index>,
+}
+
+#[derive(Debug)]
+struct Index {
+    listing: Listing,
+    /// What is wrong with the lines of the serials that make no sense.
+    problems: HashMap<Serial, String>,
+    /// What somebody should mend although there is an answer.
+    oddities: Vec<String>,
+}
+
+/// What one line says.
+enum Line {
+    Of(Serial, Said),
+    /// Of this serial, but nothing that can be understood.
+    Broken(Serial, String),
+    /// Nothing that could be asked for.
+    Nothing,
+}
+
+impl IndexTxt {
+    /// Reads the file; what is wrong is logged, as the file may come later.
+    #[must_use]
+    pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        let parse = |octets: &[u8]| {
+            let index = Index::parse(octets)?;
+            for oddity in index.oddities.iter().take(MOST_TOLD) {
+                log::warn!("odd line in index.txt: {oddity}");
+            }
+            Ok(index)
+        };
+        Self { file: Watched::new(&path, clock, parse) }
+    }
+
+    /// What there is to say about the file.
+    #[must_use]
+    pub fn check(&self) -> Report {
+        let findings = match self.file.get() {
+            Err(unusable) => vec![Finding::Problem(unusable.problem.to_string())],
+            Ok(content) => {
+                let index = &content.value;
+                let count = u64::try_from(index.listing.len()).unwrap_or(u64::MAX);
+                let mut findings = vec![Finding::rows(count)];
+                let problems = index.problems.values().chain(&index.oddities);
+                findings.extend(problems.take(MOST_TOLD).cloned().map(Finding::Warning));
+                if self.file.mode().is_some_and(|mode| mode & 0o002 != 0) {
+                    findings.push(Finding::Warning("everybody may write to the file".into()));
+                }
+                findings
+            }
+        };
+        Report { place: self.file.shown().to_string(), findings }
+    }
+}
+
+impl StatusStore for IndexTxt {
+    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
+        let content = self.file.get().map_err(unavailable)?;
+        match (content.value.listing.find(serial), content.age) {
+            // Nobody takes a revocation back: it holds however old the content is.
+            (Some(Said::Revoked(time, reason)), _) => {
+                Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })))
+            }
+            (_, Age::OutOfDate(unusable)) => Err(unavailable(unusable)),
+            (Some(Said::Good), Age::Current) => Ok(Some(CertRecord::listed(CertStatus::Good))),
+            (Some(Said::Nonsense), Age::Current) => Err(StoreError::BadRow {
+                key: serial.to_string(),
+                problem: content.value.problems.get(serial).cloned().unwrap_or_default(),
+            }),
+            (None, Age::Current) => Ok(None),
+        }
+    }
+}
+
+impl Index {
+    /// Takes the file whole, or says what is wrong: a line whose serial number cannot
+    /// be told could be that of any certificate.
+    fn parse(octets: &[u8]) -> Result<Self, String> {
+        let Some(lines) = octets.strip_suffix(b"\n") else {
+            let lines = octets.split(|octet| *octet == b'\n').count();
+            return match octets.is_empty() {
+                true => Ok(Self::new(Vec::new(), HashMap::new(), Vec::new())),
+                false => Err(format!("line {lines} has no end, as if it were still being written")),
+            };
+        };
+        let mut entries = Vec::new();
+        let mut problems = HashMap::new();
+        let mut oddities = Vec::new();
+        for (number, line) in (1_usize..).zip(lines.split(|octet| *octet == b'\n')) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let mut odd = |problem| oddities.push(format!("line {number}: {problem}"));
+            match read(line, &mut odd).map_err(|problem| format!("line {number}: {problem}"))? {
+                Line::Of(serial, said) => entries.push((serial, said)),
+                Line::Broken(serial, problem) => {
+                    entries.push((serial, Said::Nonsense));
+                    problems.insert(serial, format!("line {number}: {problem}"));
+                }
+                Line::Nothing => {}
+            }
+        }
+        Ok(Self::new(entries, problems, oddities))
+    }
+
+    fn new(
+        entries: Vec<(Serial, Said)>,
+        problems: HashMap<Serial, String>,
+        mut oddities: Vec<String>,
+    ) -> Self {
+        let lines = entries.len();
+        let listing = Listing::new(entries);
+        if listing.len() < lines {
+            let twice = lines - listing.len();
+            oddities.push(format!("serial numbers that stand on several lines: {twice}"));
+        }
+        Self { listing, problems, oddities }
+    }
+}
+
+fn read(line: &[u8], odd: &mut impl FnMut(String)) -> Result<Line, String> {
+    let fields: Vec<&[u8]> = line.splitn(FIELDS, |octet| *octet == b'\t').collect();
+    let [kind, _, revocation, serial, rest @ ..] = &fields[..] else {
+        return Err("wanted six fields with a tab between".to_owned());
+    };
+    let Some(serial) = read_serial(serial)? else {
+        odd("its serial number is negative or too long to be asked for".to_owned());
+        return Ok(Line::Nothing);
+    };
+    let broken = |problem: &str| Ok(Line::Broken(serial, problem.to_owned()));
+    if rest.len() != FIELDS - 4 {
+        return broken("wanted six fields with a tab between");
+    }
+    match (*kind, revocation.is_empty()) {
+        (b"V" | b"E", true) => Ok(Line::Of(serial, Said::Good)),
+        (b"V" | b"E", false) => broken("not revoked, but with the time of a revocation"),
+        (b"R", _) => {
+            let text = String::from_utf8_lossy(revocation);
+            let mut parts = text.splitn(2, ',');
+            let time = parts.next().and_then(read_time);
+            if time.is_none() {
+                odd(format!("revoked at {text:?}, which is no time"));
+            }
+            let reason = parts.next().map_or(Some(None), read_reason);
+            if reason.is_none() {
+                odd(format!("revoked at {text:?}, with a reason that is not known"));
+            }
+            Ok(Line::Of(serial, Said::Revoked(time.unwrap_or(Timestamp::EPOCH), reason.flatten())))
+        }
+        (kind, _) => broken(&format!("{:?}, must be V, R or E", String::from_utf8_lossy(kind))),
+    }
+}
+
+/// `None`: it is one that no request can ask for.
+fn read_serial(field: &[u8]) -> Result<Option<Serial>, String> {
+    let shown = || format!("{:?} is no serial number", String::from_utf8_lossy(field));
+    let digits = field.strip_prefix(b"-").unwrap_or(field);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(shown());
+    }
+    match str::from_utf8(digits).map(Serial::from_hex) {
+        Ok(Ok(serial)) => Ok((digits.len() == field.len()).then_some(serial)),
+        Ok(Err(SerialError::TooLong)) => Ok(None),
+        _ => Err(shown()),
+    }
+}
+
+/// `YYMMDDHHMMSSZ` (50 to 99 is 19YY, RFC 5280 section 4.1.2.5.1), or with four digits
+/// of the year.
+fn read_time(text: &str) -> Option<Timestamp> {
+    let digits = text.strip_suffix('Z')?;
+    if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = digits.split_at_checked(digits.len().checked_sub(10)?)?;
+    let year = match (year.len(), year.parse::<u16>().ok()?) {
+        (2, year @ ..50) => 2000 + year,
+        (2, year) => 1900 + year,
+        (4, year) => year,
+        _ => return None,
+    };
+    let pair = |at: usize| rest.get(at..at + 2)?.parse::<u8>().ok();
+    Timestamp::from_civil(year, pair(0)?, pair(2)?, (pair(4)?, pair(6)?, pair(8)?))
+}
+
+/// The reason after the time: a name, or one of those that carry something more.
+/// `Some(None)` is unspecified; `None`: it is unknown.
+fn read_reason(text: &str) -> Option<Option<RevocationReason>> {
+    match text.split(',').next().unwrap_or_default() {
+        "holdInstruction" => Some(Some(RevocationReason::CertificateHold)),
+        "keyTime" => Some(Some(RevocationReason::KeyCompromise)),
+        "CAkeyTime" => Some(Some(RevocationReason::CaCompromise)),
+        name if name.starts_with(|first: char| first.is_ascii_digit()) => None,
+        name => RevocationReason::from_text(name),
+    }
+}
+
+const FIELDS: usize = 6;
+/// More lines with something wrong are not told one by one.
+const MOST_TOLD: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Index {
+        Index::parse(text.as_bytes()).unwrap()
+    }
+
+    fn said(index: &Index, hex: &str) -> Option<Said> {
+        index.listing.find(&Serial::from_hex(hex).unwrap())
+    }
+
+    fn revocation(field: &str) -> (Said, usize) {
+        let index = parse(&format!("R\t330101000000Z\t{field}\t0A1B\tunknown\t/CN=a\n"));
+        (said(&index, "0a1b").unwrap(), index.oddities.len())
+    }
+
+    #[test]
+    fn valid_and_expired_lines_are_good_and_revoked_ones_are_revoked() {
+        let index = parse(
+            "V\t330101000000Z\t\t01\tunknown\t/CN=a\n\
+             E\t200101000000Z\t\t02\tunknown\t/CN=b\n\
+             # a comment\n\
+             \r\n\
+             R\t330101000000Z\t250102030405Z,keyCompromise\t0FFF\tunknown\t/CN=c\\\td\r\n",
+        );
+        assert_eq!(said(&index, "01"), Some(Said::Good));
+        assert_eq!(said(&index, "02"), Some(Said::Good));
+        let time = Timestamp::from_civil(2025, 1, 2, (3, 4, 5)).unwrap();
+        let reason = Some(RevocationReason::KeyCompromise);
+        assert_eq!(said(&index, "fff"), Some(Said::Revoked(time, reason)));
+        assert_eq!(said(&index, "03"), None);
+        assert!(index.oddities.is_empty() && index.problems.is_empty());
+        assert_eq!(parse("").listing.len(), 0);
+    }
+
+    // rule: ANS-2
+    #[test]
+    fn every_form_of_a_revocation_is_read_and_any_other_is_revoked_too() {
+        use RevocationReason::{CaCompromise, CertificateHold, KeyCompromise, Superseded};
+        let time = Timestamp::from_civil(2025, 1, 2, (3, 4, 5)).unwrap();
+        for (rest, reason) in [
+            ("", None),
+            (",unspecified", None),
+            (",superseded", Some(Superseded)),
+            (",CACompromise", Some(CaCompromise)),
+            (",holdInstruction,1.2.840.10040.2.2", Some(CertificateHold)),
+            (",certificateHold", Some(CertificateHold)),
+            (",keyTime,20250101000000Z", Some(KeyCompromise)),
+            (",CAkeyTime,20250101000000Z", Some(CaCompromise)),
+        ] {
+            for date in ["250102030405Z", "20250102030405Z"] {
+                let expected = (Said::Revoked(time, reason), 0);
+                assert_eq!(revocation(&format!("{date}{rest}")), expected, "{date}{rest}");
+            }
+        }
+        let last_century = Timestamp::from_civil(1999, 12, 31, (23, 59, 59)).unwrap();
+        assert_eq!(revocation("991231235959Z").0, Said::Revoked(last_century, None));
+        for odd in ["", "soon", "250132000000Z", "2501020304Z", "250102030405", "2+0102030405Z"] {
+            assert_eq!(revocation(odd), (Said::Revoked(Timestamp::EPOCH, None), 1), "{odd}");
+        }
+        assert_eq!(revocation("250102030405Z,lost"), (Said::Revoked(time, None), 1));
+        assert_eq!(revocation("250102030405Z,removeFromCRL"), (Said::Revoked(time, None), 1));
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn a_line_that_makes_no_sense_is_told_for_its_serial_and_never_good() {
+        for line in [
+            "X\t330101000000Z\t\t0A1B\tunknown\t/CN=a",
+            "v\t330101000000Z\t\t0A1B\tunknown\t/CN=a",
+            "V\t330101000000Z\t250102030405Z\t0A1B\tunknown\t/CN=a",
+            "V\t330101000000Z\t\t0A1B\tunknown",
+            "V\t330101000000Z\t\t0A1B",
+            "\t\t\t0A1B\tunknown\t/CN=a",
+        ] {
+            let index = parse(&format!("V\t330101000000Z\t\t01\tunknown\t/CN=a\n{line}\n"));
+            assert_eq!(said(&index, "0a1b"), Some(Said::Nonsense), "{line}");
+            assert_eq!(said(&index, "01"), Some(Said::Good));
+            assert!(index.problems.values().all(|problem| problem.starts_with("line 2: ")));
+            // One that could be understood does not make it good.
+            let index = parse(&format!("{line}\nV\t330101000000Z\t\t0A1B\tunknown\t/CN=a\n"));
+            assert_eq!(said(&index, "0a1b"), Some(Said::Nonsense), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_whose_serial_cannot_be_told_refuses_the_file() {
+        for line in [
+            "V",
+            "V\t330101000000Z\t0A1B\tunknown",
+            "V\t330101000000Z\t\t\tunknown\t/CN=a",
+            "V\t330101000000Z\t\t0x1\tunknown\t/CN=a",
+            "V\t330101000000Z\t\t0A 1B\tunknown\t/CN=a",
+            "<<<<<<< HEAD",
+        ] {
+            let text = format!("V\t330101000000Z\t\t01\tunknown\t/CN=a\n{line}\n");
+            let problem = Index::parse(text.as_bytes()).unwrap_err();
+            assert!(problem.starts_with("line 2: "), "{line}: {problem}");
+        }
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn a_file_cut_anywhere_is_refused_or_says_nothing_wrong() {
+        let whole = "V\t330101000000Z\t\t0A1B2C\tunknown\t/CN=a\n\
+                     R\t330101000000Z\t250102030405Z,keyCompromise\tFFEE\tunknown\t/CN=b\n\
+                     V\t330101000000Z\t\t0A1B\tunknown\t/CN=c\n";
+        let all = parse(whole);
+        for end in 0..whole.len() {
+            let Ok(part) = Index::parse(&whole.as_bytes()[..end]) else { continue };
+            for serial in ["0a", "0a1b", "0a1b2c", "ff", "ffee", "0f"] {
+                let found = said(&part, serial);
+                assert!(found.is_none() || found == said(&all, serial), "{end} {serial}");
+            }
+        }
+    }
+
+    #[test]
+    fn serials_have_any_length_and_those_that_cannot_be_asked_for_are_left_out() {
+        let long = "AB".repeat(32);
+        let longer = "AB".repeat(40);
+        let index = parse(&format!(
+            "V\t330101000000Z\t\t{long}\tunknown\t/CN=a\nV\t330101000000Z\t\t{longer}\tunknown\t/CN=b\n\
+             V\t330101000000Z\t\t-0A\tunknown\t/CN=c\nV\t330101000000Z\t\t00\tunknown\t/CN=d\n"
+        ));
+        assert_eq!(said(&index, &long), Some(Said::Good));
+        assert_eq!(said(&index, "00"), Some(Said::Good));
+        assert_eq!((index.listing.len(), index.oddities.len()), (2, 2));
+    }
+}

@@ -1,0 +1,247 @@
+//! A file whose content is kept in memory, and read anew once the file is another.
+//!
+//! Each question looks at the file (one system call), so that a change is seen by the
+//! next one, as in a database. A content that cannot be used (half of it written,
+//! damaged, gone) does not take the place of the one in memory: that answers for
+//! [`GRACE`] more, and is then out of date.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::logging::{Trouble, quoted};
+use crate::time::{Clock, Timestamp};
+
+/// A file, and what was read of it.
+pub(super) struct Watched<T> {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    parse: Box<Parse<T>>,
+    state: Mutex<State<T>>,
+    trouble: Trouble,
+}
+
+/// Makes a content of octets, or says why they are none.
+type Parse<T> = dyn Fn(&[u8]) -> Result<T, String> + Send + Sync;
+
+/// Something, or what is wrong with the file.
+type Outcome<T> = Result<T, Arc<str>>;
+
+/// What was read last that could be used.
+pub(super) struct Content<T> {
+    pub value: Arc<T>,
+    pub age: Age,
+}
+
+/// Whether a content is that of the file.
+#[derive(Debug)]
+pub(super) enum Age {
+    /// It is, or was a moment ago.
+    Current,
+    /// The file cannot be used, for longer than the grace: nothing is known of what has
+    /// changed since.
+    OutOfDate(Unusable),
+}
+
+/// Why a file cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub(super) struct Unusable {
+    path: Arc<str>,
+    pub problem: Arc<str>,
+}
+
+struct State<T> {
+    content: Option<Arc<T>>,
+    /// The file that was read last, and why it could not be used, if so.
+    read: Option<(Version, Outcome<()>)>,
+    /// Before this, a file that could not be used, and is still being written to, is not
+    /// read again.
+    retry: Instant,
+    failure: Option<Failure>,
+}
+
+struct Failure {
+    since: Instant,
+    unusable: Unusable,
+}
+
+/// What tells a file from the one that takes its place, and from itself once written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    settled: Settled,
+}
+
+/// Whether a later change must show in the times of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    Yes,
+    /// It was changed in the second in which it was looked at.
+    No,
+}
+
+impl<T> Watched<T> {
+    /// Reads the file; what is wrong is logged, as the file may come later.
+    pub(super) fn new(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Self {
+        let state = State { content: None, read: None, retry: Instant::now(), failure: None };
+        let watched = Self {
+            path: path.to_owned(),
+            clock,
+            parse: Box::new(parse),
+            state: Mutex::new(state),
+            trouble: Trouble::new(log::Level::Error),
+        };
+        let _is_logged = watched.get();
+        watched
+    }
+
+    /// The content, as of now. Whoever asks while the file is being read waits for it.
+    pub(super) fn get(&self) -> Result<Content<T>, Unusable> {
+        let now = Instant::now();
+        // Nothing panics while it is locked, and half a state does no harm.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.look(&mut state, now) {
+            Ok(()) => {
+                state.failure = None;
+                let file = quoted(self.path.display());
+                self.trouble.end(now, format_args!("status file is read again: file={file}"));
+            }
+            Err(problem) => self.note(&mut state, now, &problem),
+        }
+        let unusable = || Unusable { path: self.shown(), problem: "not read".into() };
+        match (&state.content, &state.failure) {
+            (None, failure) => {
+                Err(failure.as_ref().map_or_else(unusable, |failure| failure.unusable.clone()))
+            }
+            (Some(value), failure) => {
+                let age = match failure {
+                    Some(failure) if now.saturating_duration_since(failure.since) >= GRACE => {
+                        Age::OutOfDate(failure.unusable.clone())
+                    }
+                    _ => Age::Current,
+                };
+                Ok(Content { value: Arc::clone(value), age })
+            }
+        }
+    }
+
+    /// Where it is, for messages.
+    pub(super) fn shown(&self) -> Arc<str> {
+        self.path.display().to_string().into()
+    }
+
+    /// The mode of the file.
+    pub(super) fn mode(&self) -> Option<u32> {
+        fs::metadata(&self.path).map(|metadata| metadata.mode()).ok()
+    }
+
+    /// Reads the file if it is not the one that was read last.
+    fn look(&self, state: &mut State<T>, now: Instant) -> Outcome<()> {
+        let metadata = fs::metadata(&self.path).map_err(problem)?;
+        if !metadata.is_file() {
+            return Err("not a file".into());
+        }
+        let version = Version::of(&metadata, self.clock.now());
+        match &state.read {
+            Some((read, outcome)) if *read == version => return outcome.clone(),
+            Some((read, Err(problem))) if read.is_same_file(&version) && now < state.retry => {
+                return Err(Arc::clone(problem));
+            }
+            _ => {}
+        }
+        state.read = None;
+        let (version, octets) = self.read()?;
+        let parsed = octets.and_then(|octets| (self.parse)(&octets).map_err(Arc::from));
+        state.retry = Instant::now() + (now.elapsed() * 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let outcome = parsed.map(|content| state.content = Some(Arc::new(content)));
+        state.read = Some((version, outcome.clone()));
+        log::debug!("status file read: file={}", quoted(self.path.display()));
+        outcome
+    }
+
+    /// The octets of the file, or why they are of no use; and which file that was.
+    fn read(&self) -> Outcome<(Version, Outcome<Vec<u8>>)> {
+        let mut file = File::open(&self.path).map_err(problem)?;
+        // Of the open file: the one at the path may be another by now.
+        let before = Version::of(&file.metadata().map_err(problem)?, self.clock.now());
+        let mut octets = Vec::with_capacity(usize::try_from(before.size.min(MOST)).unwrap_or(0));
+        (&mut file).take(MOST + 1).read_to_end(&mut octets).map_err(problem)?;
+        let after = Version::of(&file.metadata().map_err(problem)?, self.clock.now());
+        if octets.len() as u64 > MOST {
+            return Ok((before, Err("larger than 1GiB".into())));
+        }
+        // Another may have taken its place meanwhile: the next look sees that.
+        if (after.size, after.modified) != (before.size, before.modified) {
+            return Ok((before, Err("written to while it was read".into())));
+        }
+        Ok((before, Ok(octets)))
+    }
+
+    fn note(&self, state: &mut State<T>, now: Instant, problem: &Arc<str>) {
+        let unusable = Unusable { path: self.shown(), problem: Arc::clone(problem) };
+        let (file, error) = (quoted(self.path.display()), quoted(problem));
+        match &state.content {
+            Some(_) => self.trouble.begin(
+                now,
+                format_args!(
+                    "status file cannot be used, what was read before answers for {} s: \
+                     file={file} error={error}",
+                    GRACE.as_secs()
+                ),
+            ),
+            None => self
+                .trouble
+                .begin(now, format_args!("status file cannot be used: file={file} error={error}")),
+        }
+        match &mut state.failure {
+            Some(failure) => failure.unusable = unusable,
+            None => state.failure = Some(Failure { since: now, unusable }),
+        }
+    }
+}
+
+impl Version {
+    fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    fn of(metadata: &Metadata, now: Timestamp) -> Self {
+        let changed = metadata.ctime().max(metadata.mtime());
+        // Times of files have steps of some milliseconds, or of two seconds.
+        let is_settled = now.unix().saturating_sub(changed) > 2;
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            settled: if is_settled { Settled::Yes } else { Settled::No },
+        }
+    }
+}
+
+fn problem(error: io::Error) -> Arc<str> {
+    error.to_string().into()
+}
+
+/// How long the content in memory answers for a file that cannot be used: longer than
+/// it takes to copy one, shorter than a revocation may stay unseen.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// A file that is being written to is left alone for ten times as long as reading it
+/// took, since it is read while others wait; within these bounds.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// More than any CA has; a device does not fill the memory.
+const MOST: u64 = 1 << 30;

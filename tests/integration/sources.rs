@@ -1,0 +1,224 @@
+//! The real binary on an `index.txt` and on CRLs, as CAs write them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ocsp_fcgi::time::{Clock, SystemClock};
+use openssl::x509::X509;
+
+use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
+use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
+use crate::support::site::{PROGRAM, Running, http};
+use crate::support::{eventually, free_port, run};
+
+// rule: ANS-6
+#[test]
+fn a_revocation_by_openssl_ca_shows_within_the_window_under_load() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let [one, two] = ["one", "two"].map(|name| serial(&ca.issue(name, &[])));
+    let responder = serve(&ca, "[database]\nindex = \"index.txt\"\n[cache]\nfreshness = \"1s\"\n");
+    let said = ask(&ca.path(""), "one.crt", &responder.url());
+    assert!(said.contains("one.crt: good") && said.contains("Response verify OK"), "{said}");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for serial in [&one, &two, &one] {
+            let (responder, ca, is_over) = (&responder, &ca, &is_over);
+            scope.spawn(move || {
+                let der = about(&ca.certificate(), serial);
+                while !is_over.load(Ordering::Relaxed) {
+                    let statuses = Answer::read(&responder.post(&der)).statuses();
+                    let is_known = statuses[0] == "good" || statuses[0].starts_with("revoked");
+                    assert!(is_known, "{statuses:?}");
+                }
+            });
+        }
+        // It is replaced by `openssl ca` each time.
+        for number in 0..3 {
+            ca.issue(&format!("other{number}"), &[]);
+        }
+        ca.revoke("one", &["-crl_reason", "keyCompromise"]);
+        let revoked = Instant::now();
+        let der = about(&ca.certificate(), &one);
+        while statuses(&responder, &der) == ["good"] {
+            assert!(revoked.elapsed() < Duration::from_millis(1500), "{:?}", revoked.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let said = ask(&ca.path(""), "one.crt", &responder.url());
+    assert!(said.contains("one.crt: revoked") && said.contains("Reason: keyCompromise"), "{said}");
+    assert_eq!(statuses(&responder, &about(&ca.certificate(), &two)), ["good"]);
+    assert_eq!(statuses(&responder, &about(&ca.certificate(), "77")), ["unknown"]);
+}
+
+#[test]
+fn the_folder_of_easy_rsa_is_served_as_it_is() {
+    let easy_rsa = EasyRsa::new();
+    for name in ["one", "two"] {
+        easy_rsa.easyrsa(&["build-server-full", name, "nopass"]);
+    }
+    easy_rsa.easyrsa(&["revoke", "two", "superseded"]);
+    let port = free_port();
+    let config = easy_rsa.path("config.toml");
+    let text = format!(
+        "port = {port}\nitcert = \"pki/ca.crt\"\nitkey = \"pki/private/ca.key\"\n\
+         [database]\nindex = \"pki/index.txt\"\n"
+    );
+    ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
+    let responder = Running::start(&config, port);
+    let pki = easy_rsa.path("pki");
+    for (name, wanted) in [("one", ": good"), ("two", "Reason: superseded")] {
+        let said = ask(&pki, &format!("issued/{name}.crt"), &responder.url());
+        let revoked = fs::read_dir(pki.join("revoked/certs_by_serial")).unwrap().flatten();
+        let said = match name {
+            "one" => said,
+            _ => ask(&pki, revoked.last().unwrap().path().to_str().unwrap(), &responder.url()),
+        };
+        assert!(said.contains(wanted) && said.contains("Response verify OK"), "{name}: {said}");
+    }
+}
+
+// rule: ANS-1
+#[test]
+fn under_a_crl_alone_unlisted_serials_are_unknown_or_good_until_it_ends_as_configured() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let [revoked, valid] = ["revoked", "valid"].map(|name| serial(&ca.issue(name, &[])));
+    ca.revoke("revoked", &["-crl_reason", "superseded"]);
+    ca.write_crl("ca.crl", &["-crldays", "1"]);
+    let by_default = serve(&ca, "[database]\ncrl = \"ca.crl\"\n");
+    for serial in [&valid, "77"] {
+        assert_eq!(statuses(&by_default, &about(&ca.certificate(), serial)), ["unknown"]);
+    }
+    drop(by_default);
+    let responder =
+        serve(&ca, "cachefolder = \"cache\"\n[database]\ncrl = \"ca.crl\"\nunlisted = \"good\"\n");
+    let der = about(&ca.certificate(), &revoked);
+    assert!(statuses(&responder, &der)[0].ends_with(" 4"));
+    let (_, produced_at, next_update) = Answer::read(&responder.post(&der)).times();
+    assert_eq!(next_update - produced_at, 3 * 86_400, "a revocation does not end with the list");
+    for serial in [&valid, "77"] {
+        let der = about(&ca.certificate(), serial);
+        let answer = Answer::read(&responder.post(&der));
+        assert_eq!(answer.statuses(), ["good"]);
+        let (_, produced_at, next_update) = answer.times();
+        assert!((86_300..=86_400).contains(&(next_update - produced_at)), "the list's day");
+        assert_eq!(responder.post(&der), answer.der, "kept in memory");
+        let nonce = Request::about(&CertId::new(&ca.certificate(), serial)).with_nonce(&[7; 16]);
+        let answer = Answer::read(&responder.post(&nonce.der()));
+        assert_eq!((answer.statuses(), answer.times().2), (vec!["good".into()], next_update));
+    }
+    // Anybody can make up a serial: nothing of that on disk.
+    assert_eq!(files(&ca.path("cache")), 1);
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", der.len());
+    let response = http(responder.address(), &[head.as_bytes(), &der].concat());
+    assert!(response.field("Cache-Control").unwrap().contains("public"), "{}", response.head);
+}
+
+// rule: ANS-5
+// rule: ANS-6
+#[test]
+fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let [one, two, three] = ["one", "two", "three"].map(|name| serial(&ca.issue(name, &[])));
+    ca.revoke("two", &[]);
+    ca.write_crl("ca.crl", &[]);
+    let more = "[database]\ncrl = \"ca.crl\"\nunlisted = \"good\"\n[cache]\nfreshness = \"1s\"\n";
+    let responder = serve(&ca, more);
+    let of = |serial: &str| about(&ca.certificate(), serial);
+    assert_eq!(statuses(&responder, &of(&one)), ["good"]);
+    ca.revoke("one", &[]);
+    ca.write_crl("new.crl", &[]);
+    replace(&ca.path("ca.crl"), fs::read(ca.path("new.crl")).unwrap());
+    let changed = Instant::now();
+    while statuses(&responder, &of(&one)) == ["good"] {
+        assert!(changed.elapsed() < Duration::from_millis(1500), "{:?}", changed.elapsed());
+    }
+    let now = SystemClock.now().civil();
+    let ended = ["-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260102000000Z"];
+    assert!(now.year >= 2026);
+    ca.write_crl("old.crl", &ended);
+    replace(&ca.path("ca.crl"), fs::read(ca.path("old.crl")).unwrap());
+    eventually("the list has ended", || (responder.post(&of(&three)) == TRY_LATER).then_some(()));
+    assert!(statuses(&responder, &of(&two))[0].starts_with("revoked"));
+    let log = fs::read_to_string(ca.path("serve.log")).unwrap();
+    assert!(log.contains("ca.crl: ended on 2026-01-02T00:00:00Z"), "{log}");
+}
+
+#[test]
+fn each_of_several_cas_has_its_own_source() {
+    let [first, second] =
+        ["First CA", "Second CA"].map(|name| OpensslCa::new(&format!("/CN={name}")));
+    for ca in [&first, &second] {
+        ca.issue("one", &[]); // the same serial
+    }
+    second.revoke("one", &[]);
+    second.write_crl("ca.crl", &[]);
+    let port = free_port();
+    let issuer = |ca: &OpensslCa, more: &str| {
+        let folder = ca.folder.path().display();
+        format!(
+            "[[issuer]]\ncertificate = \"{folder}/ca.crt\"\nkey = \"{folder}/ca.key\"\n{more}\n"
+        )
+    };
+    let crl = second.path("ca.crl");
+    let text = format!(
+        "port = {port}\n{}{}",
+        issuer(&first, &format!("index = \"{}\"", first.path("index.txt").display())),
+        issuer(&second, &format!("crl = \"{}\"", crl.display()))
+    );
+    let config = first.path("config.toml");
+    ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
+    let responder = Running::start(&config, port);
+    assert_eq!(statuses(&responder, &about(&first.certificate(), "0a1b")), ["good"]);
+    assert!(statuses(&responder, &about(&second.certificate(), "0a1b"))[0].starts_with("revoked"));
+    drop(responder);
+    let said = check(&config);
+    assert!(said.contains(&format!("{}: rows: 1", first.path("index.txt").display())), "{said}");
+    assert!(said.contains(&format!("{}: revoked: 1, from ", crl.display())), "{said}");
+    fs::copy(first.path("ca.key"), &crl).unwrap();
+    let said = check(&config);
+    let wanted = format!("WRONG    database {}: neither a CRL in DER nor in PEM", crl.display());
+    assert!(said.contains(&wanted), "{said}");
+}
+
+/// Serves the CA in this folder; `more` may begin with flat keys.
+fn serve(ca: &OpensslCa, more: &str) -> Running {
+    let port = free_port();
+    let config = ca.path("config.toml");
+    let text = format!("port = {port}\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n{more}");
+    ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
+    Running::start(&config, port)
+}
+
+/// What `openssl ocsp` says of a certificate; `folder` has the CA's, `ca.crt`.
+fn ask(folder: &Path, certificate: &str, url: &str) -> String {
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(["ocsp", "-CAfile", "ca.crt", "-issuer", "ca.crt"]);
+    let output = run(command.args(["-cert", certificate, "-url", url]), "openssl");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn check(config: &Path) -> String {
+    let output = run(Command::new(PROGRAM).args(["check", "--config"]).arg(config), "ocsp-fcgi");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn about(ca: &X509, serial: &str) -> Vec<u8> {
+    Request::about(&CertId::new(ca, serial)).der()
+}
+
+#[track_caller]
+fn statuses(responder: &Running, der: &[u8]) -> Vec<String> {
+    Answer::read(&responder.post(der)).statuses()
+}
+
+/// How many files there are in a folder and those in it.
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 })
+        .sum()
+}

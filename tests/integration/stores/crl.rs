@@ -1,0 +1,233 @@
+//! What holds for a CRL alone: as `openssl ca -gencrl` and Easy-RSA write it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use ocsp_fcgi::status::{Basis, CertRecord, CertStatus, RevocationReason};
+use ocsp_fcgi::store::crl::{Authority, Crl, Options, Unlisted};
+use ocsp_fcgi::store::{Finding, StatusStore};
+use ocsp_fcgi::time::{Clock, FixedClock, SystemClock, Timestamp};
+use openssl::x509::X509;
+
+use crate::stores::{find, status, unavailable, until};
+use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
+
+// rule: ANS-1
+// rule: ANS-2
+#[test]
+fn a_serial_on_the_list_is_revoked_and_any_other_unknown_unless_told_otherwise() {
+    use RevocationReason::{CertificateHold, KeyCompromise, Superseded};
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serials: Vec<String> = [
+        ("plain", &[][..]),
+        ("superseded", &["-crl_reason", "superseded"]),
+        ("hold", &["-crl_hold", "holdInstructionReject"]),
+        ("compromise", &["-crl_compromise", "20250102030405Z"]),
+    ]
+    .map(|(name, options)| {
+        let serial = serial(&ca.issue(name, &[]));
+        ca.revoke(name, options);
+        serial
+    })
+    .into();
+    let valid = serial(&ca.issue("valid", &[]));
+    ca.write_crl("ca.crl", &[]);
+    ca.openssl(&["crl", "-in", "ca.crl", "-outform", "DER", "-out", "ca.der"]);
+    ca.openssl(&["crl", "-in", "ca.crl", "-text", "-out", "text.crl"]);
+    let reasons = [None, Some(Superseded), Some(CertificateHold), Some(KeyCompromise)];
+    for name in ["ca.crl", "ca.der", "text.crl"] {
+        let [unknown, good] = [Unlisted::Unknown, Unlisted::Good].map(|unlisted| {
+            store(&ca.path(name), &ca.certificate(), unlisted, Arc::new(SystemClock))
+        });
+        for (serial, reason) in serials.iter().zip(reasons) {
+            for store in [&unknown, &good] {
+                let record = find(store, serial).unwrap().unwrap();
+                let CertStatus::Revoked { time, reason: found } = record.status else { panic!() };
+                assert_eq!((found, record.basis), (reason, Basis::Listed), "{name} {serial}");
+                assert!(time > Timestamp::from_civil(2025, 1, 1, (0, 0, 0)).unwrap());
+            }
+        }
+        for serial in [valid.as_str(), "77"] {
+            assert_eq!(find(&unknown, serial).unwrap(), None, "{name}");
+            let record = find(&good, serial).unwrap().unwrap();
+            let Basis::Absence { until } = record.basis else { panic!("{record:?}") };
+            let days = until.saturating_since(SystemClock.now()).as_secs() / 86_400;
+            assert!(record.status == CertStatus::Good && (29..=30).contains(&days));
+        }
+        assert!(unknown.check().is_usable());
+        let findings = good.check().findings;
+        assert!(format!("{findings:?}").contains("revoked: 4, from 20"), "{findings:?}");
+        assert!(matches!(findings.last(), Some(Finding::Warning(_))), "{findings:?}");
+    }
+}
+
+#[test]
+fn the_crl_of_easy_rsa_is_read_as_it_is() {
+    let easy_rsa = EasyRsa::new();
+    easy_rsa.easyrsa(&["gen-crl"]);
+    let ca = X509::from_pem(&fs::read(easy_rsa.path("pki/ca.crt")).unwrap()).unwrap();
+    let path = easy_rsa.path("pki/crl.pem");
+    let store = store(&path, &ca, Unlisted::Unknown, Arc::new(SystemClock));
+    assert_eq!(status(&store, "0a1b"), None, "an empty list");
+    easy_rsa.easyrsa(&["build-server-full", "one", "nopass"]);
+    easy_rsa.easyrsa(&["revoke", "one"]);
+    easy_rsa.easyrsa(&["gen-crl"]);
+    let one = fs::read_to_string(easy_rsa.path("pki/index.txt")).unwrap();
+    let serial = one.split('\t').nth(3).unwrap();
+    assert!(matches!(status(&store, serial), Some(CertStatus::Revoked { .. })), "{one}");
+}
+
+// rule: ANS-1
+// rule: ANS-5
+#[test]
+fn outside_its_time_a_list_tells_what_is_revoked_and_nothing_else() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("revoked", &[]));
+    ca.revoke("revoked", &[]);
+    let from_to = ["-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260201000000Z"];
+    ca.write_crl("ca.crl", &from_to);
+    let at = |month, day| {
+        let now = Timestamp::from_civil(2026, month, day, (0, 0, 0)).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock(now));
+        store(&ca.path("ca.crl"), &ca.certificate(), Unlisted::Good, clock)
+    };
+    for (store, problem) in [
+        (at(2, 1), "ca.crl: ended on 2026-02-01T00:00:00Z"),
+        (at(7, 1), "ca.crl: ended on 2026-02-01T00:00:00Z"),
+    ] {
+        assert!(unavailable(&store, "77").ends_with(problem), "{}", unavailable(&store, "77"));
+        assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+        assert!(!store.check().is_usable());
+    }
+    let during = at(1, 31);
+    let until = Timestamp::from_civil(2026, 2, 1, (0, 0, 0)).unwrap();
+    let expected = CertRecord { status: CertStatus::Good, basis: Basis::Absence { until } };
+    assert_eq!(find(&during, "77").unwrap(), Some(expected));
+
+    ca.write_crl("ca.crl", &["-crl_lastupdate", "20260301000000Z", "-crldays", "3000"]);
+    let early = at(2, 27);
+    assert!(unavailable(&early, "77").ends_with("begins only on 2026-03-01T00:00:00Z"));
+    assert!(find(&at(3, 1), "77").is_ok());
+}
+
+// rule: ANS-1
+#[test]
+fn a_list_of_another_ca_or_damaged_or_of_some_certificates_only_is_refused() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    ca.issue("revoked", &[]);
+    ca.revoke("revoked", &[]);
+    ca.write_crl("ca.crl", &[]);
+    ca.openssl(&["crl", "-in", "ca.crl", "-outform", "DER", "-out", "ca.der"]);
+    let der = fs::read(ca.path("ca.der")).unwrap();
+    let pem = fs::read_to_string(ca.path("ca.crl")).unwrap();
+    let stranger = OpensslCa::new("/CN=Another CA");
+    stranger.write_crl("ca.crl", &[]);
+    let impostor = OpensslCa::new("/CN=Test CA");
+    impostor.write_crl("ca.crl", &[]);
+    let of = |ca: &OpensslCa| fs::read(ca.path("ca.crl")).unwrap();
+    let with = |extensions: &str| {
+        ca.write_crl("some.crl", &["-crlexts", extensions]);
+        fs::read(ca.path("some.crl")).unwrap()
+    };
+    ca.write_crl("sha1.crl", &["-md", "sha1"]);
+    let sha1 = fs::read(ca.path("sha1.crl")).unwrap();
+    let mut flipped = der.clone();
+    let at = flipped.windows(3).position(|octets| octets == [0x02, 0x02, 0x0a]).unwrap() + 3;
+    flipped[at] ^= 1; // another serial on the list
+    for (content, problem) in [
+        (of(&stranger), "of another CA"),
+        (of(&impostor), "signature is not of the CA's key"),
+        (flipped, "signature is not of the CA's key"),
+        (der[..der.len() - 1].to_vec(), "neither a CRL in DER nor in PEM"),
+        ([&der[..], b"\0"].concat(), "neither a CRL in DER nor in PEM"),
+        (Vec::new(), "neither a CRL in DER nor in PEM"),
+        (pem[..pem.len() - 30].into(), "its PEM has no end"),
+        (pem.replacen("MI", "M!", 1).into(), "its PEM is no Base64"),
+        (format!("{pem}{pem}").into(), "it has several CRLs"),
+        (sha1, "signed by an algorithm that is not supported"),
+        (with("of_servers"), "not for all certificates of the CA: onlyContainsUserCerts"),
+        (with("of_reasons"), "not for all certificates of the CA: onlySomeReasons"),
+        (with("indirect"), "not for all certificates of the CA: indirectCRL"),
+        (with("of_changes"), "a delta CRL"),
+        (with("unheard_of"), "with a critical extension that is not known: 1.2.3.4"),
+    ] {
+        let path = ca.path("tried.crl");
+        fs::write(&path, content).unwrap();
+        let store = store(&path, &ca.certificate(), Unlisted::Unknown, Arc::new(SystemClock));
+        let cause = unavailable(&store, "0a1b");
+        assert!(cause.contains(problem), "{problem}: {cause}");
+        let finding = store.check().findings;
+        assert!(matches!(&finding[..], [Finding::Problem(p)] if p.contains(problem)));
+    }
+    let tried = |content: &[u8], unlisted| {
+        fs::write(ca.path("tried.crl"), content).unwrap();
+        store(&ca.path("tried.crl"), &ca.certificate(), unlisted, Arc::new(SystemClock))
+    };
+    assert!(find(&tried(&with("heard_of"), Unlisted::Good), "0a1b").is_ok());
+    let of_a_point = with("of_a_point");
+    assert!(find(&tried(&of_a_point, Unlisted::Unknown), "0a1b").unwrap().is_some());
+    let cause = unavailable(&tried(&of_a_point, Unlisted::Good), "0a1b");
+    assert!(cause.contains("of one distribution point"), "{cause}");
+}
+
+#[test]
+fn lists_signed_by_every_kind_of_key_are_verified() {
+    use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
+    let pss = &["-sigopt", "rsa_padding_mode:pss"][..];
+    for (kind, options) in [
+        (KeyKind::Rsa2048, &["-md", "sha256"][..]),
+        (KeyKind::Rsa2048, &["-md", "sha384"]),
+        (KeyKind::Rsa2048, &["-md", "sha512"]),
+        (KeyKind::Rsa2048, &[pss, &["-md", "sha256"]].concat()),
+        (KeyKind::Rsa2048, &[pss, &["-md", "sha512", "-sigopt", "rsa_pss_saltlen:20"]].concat()),
+        (KeyKind::P256, &["-md", "sha512"]),
+        (KeyKind::P384, &["-md", "sha384"]),
+        (KeyKind::P521, &["-md", "sha512"]),
+        (KeyKind::Ed25519, &["-md", "null"]),
+        (KeyKind::Ed448, &["-md", "null"]),
+    ] {
+        let ca = OpensslCa::new("/CN=Test CA");
+        let throwaway = ThrowawayCa::new("Test CA", kind, SystemClock.now()).unwrap();
+        throwaway.identity.write_certificate(&ca.path("ca.crt")).unwrap();
+        throwaway.identity.write_key(&ca.path("ca.key")).unwrap();
+        ca.write_crl("ca.crl", &[options, &["-crlexts", "heard_of"]].concat());
+        let [good, bad] =
+            [ca.certificate(), OpensslCa::new("/CN=Test CA").certificate()].map(|certificate| {
+                store(&ca.path("ca.crl"), &certificate, Unlisted::Good, Arc::new(SystemClock))
+            });
+        assert_eq!(status(&good, "77"), Some(CertStatus::Good), "{kind:?} {options:?}");
+        assert!(unavailable(&bad, "77").contains("signature"), "{kind:?} {options:?}");
+    }
+}
+
+// rule: ANS-1
+#[test]
+fn a_new_list_is_seen_by_the_next_question_and_a_damaged_one_is_not_taken() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("one", &[]));
+    ca.write_crl("ca.crl", &[]);
+    let path = ca.path("ca.crl");
+    let store = store(&path, &ca.certificate(), Unlisted::Good, Arc::new(SystemClock));
+    assert_eq!(status(&store, &serial), Some(CertStatus::Good));
+    ca.revoke("one", &[]);
+    ca.write_crl("ca.crl", &[]);
+    assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+    let whole = fs::read(&path).unwrap();
+    let empty = OpensslCa::new("/CN=Test CA");
+    empty.write_crl("ca.crl", &[]);
+    for content in [&whole[..100], &fs::read(empty.path("ca.crl")).unwrap()] {
+        replace(&path, content);
+        assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+        assert_eq!(status(&store, "77"), Some(CertStatus::Good), "for a moment");
+    }
+    replace(&path, &whole);
+    until(|| store.check().is_usable());
+    let _: &dyn StatusStore = &store;
+}
+
+fn store(path: &Path, ca: &X509, unlisted: Unlisted, clock: Arc<dyn Clock>) -> Crl {
+    let subject = ca.subject_name().to_der().unwrap();
+    let issuer = Authority { subject, key: ca.public_key().unwrap() };
+    Crl::new(Options { path: path.to_owned(), unlisted, issuer }, clock)
+}
