@@ -46,9 +46,10 @@ pub struct TbsRequest<'a> {
     pub requestor_name: Option<Tlv<'a>>,
     /// The questions.
     pub request_list: SequenceOf<'a, Request<'a>, 1>,
-    /// Extensions of the request as a whole.
+    /// Extensions of the request as a whole. Not `SIZE (1..MAX)`: BouncyCastle's
+    /// PKIXRevocationChecker sends an empty list when it has none.
     #[explicit(2)]
-    pub request_extensions: Option<SequenceOf<'a, Extension<'a>, 1>>,
+    pub request_extensions: Option<SequenceOf<'a, Extension<'a>>>,
 }
 
 /// Signature.
@@ -70,7 +71,7 @@ pub struct Request<'a> {
     pub req_cert: Tlv<'a>,
     /// Extensions of this question.
     #[explicit(0)]
-    pub single_request_extensions: Option<SequenceOf<'a, Extension<'a>, 1>>,
+    pub single_request_extensions: Option<SequenceOf<'a, Extension<'a>>>,
 }
 
 /// CertID.

@@ -142,7 +142,7 @@ fn question(request: syntax::Request<'_>) -> Result<CertId<'_>, RequestError> {
 }
 
 fn extensions<'a>(
-    list: Option<asn1::SequenceOf<'a, syntax::Extension<'a>, 1>>,
+    list: Option<asn1::SequenceOf<'a, syntax::Extension<'a>>>,
     level: Level,
 ) -> Result<Extensions<'a>, RequestError> {
     let mut found = Extensions::default();
@@ -251,6 +251,14 @@ mod tests {
         assert!(parse(&with(&[0xa0, 3, 2, 1, 0])).is_ok());
         assert_eq!(parse(&with(&[0xa0, 3, 2, 1, 1])).err(), Some(RequestError::Version));
         assert!(parse(&with(&[0xa0, 3, 2, 1, 0xff])).is_err());
+    }
+
+    // rule: REQ-1
+    #[test]
+    fn a_list_of_extensions_may_be_empty() {
+        let none = tlv(0xa2, &[&sequence(&[])]);
+        let der = sequence(&[&sequence(&[&sequence(&[&question()]), &none])]);
+        assert!(parse(&der).unwrap().nonce().is_none());
     }
 
     // rule: REQ-3

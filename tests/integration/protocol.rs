@@ -227,13 +227,22 @@ fn what_is_not_one_request_in_der_is_malformed() {
     malformed(&[0xff; 5000]);
     let nested = (0..2000).fold(vec![], |inner, _| tlv(0x30, &[&inner]));
     malformed(&nested);
-    // Extensions twice, or an empty list of them.
+    // Extensions twice.
     let nonce = extension(NONCE, &tlv(4, &[b"n"]));
     malformed(&site.about("0a1b").with(nonce.clone()).with(nonce).der());
     let plain = extension(UNHEARD_OF, NULL);
     malformed(&site.about("0a1b").with(plain.clone()).with(plain).der());
+}
+
+// rule: REQ-1
+#[test]
+fn an_empty_list_of_extensions_is_taken_as_bouncycastle_sends_it() {
+    let site = World::new(KeyKind::P256);
+    let whole = site.about("0a1b").der();
     let questions = children(children(&whole)[0])[0];
-    malformed(&sequence(&[&sequence(&[questions, &[0xa2, 2, 0x30, 0]])]));
+    let der = sequence(&[&sequence(&[questions, &[0xa2, 2, 0x30, 0]])]);
+    let answer = Answer::read(&site.responder.post(&der));
+    assert_eq!(answer.statuses(), ["good"]);
 }
 
 // rule: REQ-1
