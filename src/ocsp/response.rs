@@ -228,7 +228,11 @@ fn successful(
     }
     let basic: syntax::BasicOcspResponse<'_> =
         asn1::parse_single(bytes.response).map_err(|_| ResponseError)?;
-    let data = basic.tbs_response_data.parse().map_err(|_| ResponseError)?;
+    let data: syntax::ResponseData<'_> =
+        basic.tbs_response_data.parse().map_err(|_| ResponseError)?;
+    if data.version != 0 {
+        return Err(ResponseError);
+    }
     Ok((basic, data))
 }
 
@@ -370,6 +374,21 @@ mod tests {
         assert_eq!(to_be_signed, signed.tbs_response_data);
         let whole = assemble(&to_be_signed, SignatureAlgorithm::RsaSha256, signed.signature, None);
         assert_eq!(whole.unwrap(), answer);
+    }
+
+    // rule: RSP-2
+    #[test]
+    fn an_answer_of_another_version_is_not_read() {
+        let answer = data("earlier-answer");
+        let signed = SignedAnswer::from_der(&answer).unwrap();
+        let content = tlv(signed.tbs_response_data).unwrap().data();
+        let with = |version: &[u8]| {
+            let length = u8::try_from(version.len() + content.len()).unwrap();
+            let to_be_signed = [&[0x30, 0x81, length], version, content].concat();
+            assemble(&to_be_signed, SignatureAlgorithm::RsaSha256, signed.signature, None).unwrap()
+        };
+        assert!(SignedAnswer::from_der(&with(&[])).is_ok());
+        assert!(SignedAnswer::from_der(&with(&[0xa0, 3, 2, 1, 1])).is_err());
     }
 
     // rule: ANS-2
