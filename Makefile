@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test hsm fmt lint doc demo install
+.PHONY: help check test hsm interop fmt lint doc demo install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,12 +18,16 @@ hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 	tests/packages.sh hsm
 	cargo test --locked --test hsm
 
+interop: ## other people's clients and linters; ./interop.sh installs them first
+	cargo test --locked --test interop -- $(CLIENTS)
+
 fmt: ## format the Rust files
 	cargo fmt --all
 
 lint: ## formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --test hsm --test interop --locked -- -D warnings
 	shellcheck *.sh .ci/run tests/*.sh
 
 doc: ## the documentation of the code, without a broken link

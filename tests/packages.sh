@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sees to the packages that the demo or the tests need: `packages.sh demo`,
-# `packages.sh tests`, and `packages.sh hsm` for the tests of keys on a token.
+# `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token, and
+# `packages.sh interop` for those with other people's clients.
 #
 # Does nothing when all is there. Otherwise root on Debian gets them by apt-get,
 # with no service started; everybody else gets a sentence that names them.
@@ -37,6 +38,21 @@ hsm_needs() {
     need pkcs11-provider has_provider
 }
 
+interop_needs() {
+    tests_need
+    need gnutls-bin program ocsptool
+    need gnutls-bin program gnutls-cli
+    need botan program botan
+    need libnss3-tools program ocspclnt
+    need libnss3-tools program vfychain
+    need golang-go program go
+    need golang-golang-x-crypto-dev test -d /usr/share/gocode/src/golang.org/x/crypto/ocsp
+    need openjdk-17-jdk-headless program javac
+    need libbcprov-java test -e /usr/share/java/bcprov.jar
+    need libbcpkix-java test -e /usr/share/java/bcpkix.jar
+    need python3-venv python3 -c 'import ensurepip, venv'
+}
+
 main() {
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # not in everybody's on Debian
     missing=''
@@ -44,7 +60,8 @@ main() {
         demo) demo_needs ;;
         tests) tests_need ;;
         hsm) hsm_needs ;;
-        *) fail 'usage: packages.sh demo | tests | hsm' ;;
+        interop) interop_needs ;;
+        *) fail 'usage: packages.sh demo | tests | hsm | interop' ;;
     esac
     [ -n "$missing" ] || exit 0
     echo "$0: missing:$missing" >&2
