@@ -29,6 +29,7 @@ tests_need() {
     need libfcgi-bin program cgi-fcgi
     need spawn-fcgi program spawn-fcgi
     need systemd program systemd-analyze
+    need easy-rsa test -e /usr/share/easy-rsa/easyrsa
 }
 
 hsm_needs() {
