@@ -435,7 +435,11 @@ impl World {
                 let nonce = &nonce[skip..];
                 let der = self.about("0a1b").with_nonce(nonce).der();
                 let text = STANDARD.encode(&der);
-                if ["//", "+", "="].into_iter().all(|part| text.contains(part)) {
+                // The CA's hashes are chance: with slashes of theirs there could be more
+                // merged ones than are put back.
+                let merged = text.len() - text.replace("//", "/").len();
+                let is_wanted = ["//", "+", "="].into_iter().all(|part| text.contains(part));
+                if is_wanted && merged <= 2 {
                     return (nonce.to_vec(), der);
                 }
             }
