@@ -1,5 +1,6 @@
 //! Certificate serial numbers and their spellings (RFC 5280 section 4.1.2.2).
 
+use std::cell::Cell;
 use std::fmt;
 
 /// The longest serial accepted, in octets. RFC 5280 allows 20; certificates
@@ -84,22 +85,30 @@ impl Serial {
     /// [`SerialError`], as for octets; [`SerialError::NotDigits`] for other text.
     pub fn from_hex(text: &str) -> Result<Self, SerialError> {
         let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
-        let mut nibbles = Vec::with_capacity(digits.len() + 1);
-        for character in digits.chars().filter(|character| *character != ':') {
-            let nibble = character.to_digit(16).ok_or(SerialError::NotDigits)?;
-            nibbles.push(u8::try_from(nibble).map_err(|_| SerialError::NotDigits)?);
+        // One octet more for the sign octet of a DER INTEGER.
+        let mut octets = [0; MAX_OCTETS + 1];
+        let mut places = octets.iter_mut().rev().flat_map(|octet| {
+            // Two digits for each, the lower one first.
+            let octet = Cell::from_mut(octet);
+            [(octet, 0), (octet, 4)]
+        });
+        let mut count = 0_usize;
+        let mut overlong = false;
+        for character in digits.chars().rev().filter(|character| *character != ':') {
+            let digit = character.to_digit(16).ok_or(SerialError::NotDigits)?;
+            let digit = u8::try_from(digit).map_err(|_| SerialError::NotDigits)?;
+            match places.next() {
+                Some((octet, shift)) => octet.set(octet.get() | digit << shift),
+                None => overlong = true,
+            }
+            count += 1;
         }
-        if nibbles.is_empty() {
-            return Err(SerialError::Empty);
+        drop(places);
+        match count {
+            0 => Err(SerialError::Empty),
+            _ if overlong => Err(SerialError::TooLong),
+            _ => Self::from_be_bytes(&octets),
         }
-        if nibbles.len() % 2 == 1 {
-            nibbles.insert(0, 0);
-        }
-        let octets: Vec<u8> = nibbles
-            .chunks_exact(2)
-            .map(|pair| pair.iter().fold(0, |octet, nibble| octet << 4 | nibble))
-            .collect();
-        Self::from_be_bytes(&octets)
     }
 
     /// Reads decimal digits.

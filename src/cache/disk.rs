@@ -221,11 +221,9 @@ fn age(file: &Path, now: Timestamp) -> io::Result<Duration> {
 }
 
 fn short_hash(octets: &[u8]) -> String {
-    use std::fmt::Write;
-    sha::sha256(octets).iter().take(SHORT_HASH_DIGITS / 2).fold(String::new(), |mut text, octet| {
-        let _infallible = write!(text, "{octet:02x}");
-        text
-    })
+    let digits = sha::sha256(octets).into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+    let text = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+    text.take(SHORT_HASH_DIGITS).collect()
 }
 
 /// `<serial>-<CertID>.der`

@@ -14,6 +14,14 @@ pub struct CertId<'a> {
     issuer_name_hash: &'a [u8],
     issuer_key_hash: &'a [u8],
     serial: Serial,
+    zeros: Zeros,
+}
+
+/// What stands before a serial besides its sign octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zeros {
+    Nothing,
+    Needless,
 }
 
 /// The hash functions that a CertID may use.
@@ -56,13 +64,19 @@ impl<'a> CertId<'a> {
         if cert_id.serial_number.tag() != INTEGER {
             return Err(RequestError::NotDer);
         }
-        let serial = Serial::from_integer_content(cert_id.serial_number.data())?;
+        let content = cert_id.serial_number.data();
+        let serial = Serial::from_integer_content(content)?;
+        let zeros = match content {
+            [0, next, ..] if *next < 0x80 => Zeros::Needless,
+            _ => Zeros::Nothing,
+        };
         Ok(Self {
             der,
             hash_algorithm,
             issuer_name_hash: cert_id.issuer_name_hash,
             issuer_key_hash: cert_id.issuer_key_hash,
             serial,
+            zeros,
         })
     }
 
@@ -88,6 +102,15 @@ impl<'a> CertId<'a> {
             && self.serial == other.serial
             && self.issuer_key_hash == other.issuer_key_hash
             && self.issuer_name_hash == other.issuer_name_hash
+    }
+
+    /// Whether it is one of the handful that clients write for its certificate
+    /// ([`IssuerHashes::cert_ids`]), if it names the issuer: DER leaves no other choice
+    /// than the hash function, its NULL, and, as they are let pass, zeros before the
+    /// serial.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        self.hash_algorithm.is_some() && self.zeros == Zeros::Nothing
     }
 
     /// Whether it names this issuer: BOTH hashes match.
@@ -178,3 +201,39 @@ const SHA1: asn1::ObjectIdentifier = asn1::oid!(1, 3, 14, 3, 2, 26);
 const SHA256: asn1::ObjectIdentifier = asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 1);
 const SHA384: asn1::ObjectIdentifier = asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 2);
 const SHA512: asn1::ObjectIdentifier = asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // rule: REQ-5
+    #[test]
+    fn the_usual_cert_ids_are_those_that_clients_write_and_no_others() {
+        let hashes = IssuerHashes::new(b"name", b"key");
+        for serial in ["00", "01", "7f", "80", "00ff", "0a1b", "8000"] {
+            let serial = Serial::from_hex(serial).unwrap();
+            let usual = hashes.cert_ids(&serial);
+            assert_eq!(usual.len(), 8);
+            for der in &usual {
+                assert!(CertId::from_der(der).unwrap().is_usual(), "{der:02x?}");
+                let padded = with_a_zero(der, serial.as_bytes());
+                assert!(!CertId::from_der(&padded).unwrap().is_usual(), "{padded:02x?}");
+            }
+        }
+    }
+
+    /// The serial, which comes last, with a zero before it.
+    fn with_a_zero(der: &[u8], serial: &[u8]) -> Vec<u8> {
+        let sign = usize::from(serial[0] >= 0x80);
+        let integer = 2 + sign + serial.len();
+        let mut padded = der[..der.len() - integer].to_vec();
+        padded.extend([2, u8::try_from(integer - 2 + 1).unwrap(), 0]);
+        padded.extend(&der[der.len() - integer + 2..]);
+        let content = match padded[1] {
+            0x81 => 2, // the length has an octet of its own
+            _ => 1,
+        };
+        padded[content] += 1;
+        padded
+    }
+}

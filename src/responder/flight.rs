@@ -1,6 +1,7 @@
 //! One piece of work for all who ask for its result at the same time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ type UnderWay<T> = HashMap<Box<[u8]>, Arc<Flight<T>>>;
 
 struct Flight<T> {
     state: Mutex<State<T>>,
+    /// Those who wait: to wake nobody costs a system call too.
+    waiting: AtomicUsize,
     landed: Condvar,
 }
 
@@ -40,8 +43,11 @@ impl<T: Clone> Flights<T> {
             drop(under_way);
             return flight.wait(patience);
         }
-        let flight =
-            Arc::new(Flight { state: Mutex::new(State::UnderWay), landed: Condvar::new() });
+        let flight = Arc::new(Flight {
+            state: Mutex::new(State::UnderWay),
+            waiting: AtomicUsize::new(0),
+            landed: Condvar::new(),
+        });
         under_way.insert(Box::from(key), Arc::clone(&flight));
         drop(under_way);
         let landing = Landing { flights: self, key, flight };
@@ -55,6 +61,8 @@ impl<T: Clone> Flight<T> {
     fn wait(&self, patience: Duration) -> Option<T> {
         let until = Instant::now() + patience;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, as is the look at it: nobody begins to wait in between.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         loop {
             match &*state {
                 State::Landed(result) => return Some(result.clone()),
@@ -90,15 +98,16 @@ impl<T> Drop for Landing<'_, T> {
         if matches!(*state, State::UnderWay) {
             *state = State::Lost;
         }
+        let is_awaited = self.flight.waiting.load(Ordering::Relaxed) > 0;
         drop(state);
-        self.flight.landed.notify_all();
+        if is_awaited {
+            self.flight.landed.notify_all();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);

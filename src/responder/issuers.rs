@@ -151,14 +151,6 @@ impl Issuer {
         cert_id.names(self.certificate.hashes())
     }
 
-    /// Whether a CertID that names this CA is written as clients write it, so that each
-    /// certificate has a handful of them.
-    #[must_use]
-    pub fn is_usual(&self, cert_id: &CertId<'_>) -> bool {
-        let spellings = self.certificate.hashes().cert_ids(&cert_id.serial());
-        spellings.iter().any(|der| der == cert_id.der())
-    }
-
     /// Notes that the store is out of reach at `now`.
     pub fn note_store_failure(&self, now: Timestamp) {
         self.store_failed.fetch_max(now.unix(), Ordering::Relaxed);

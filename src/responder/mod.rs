@@ -201,7 +201,7 @@ impl Responder {
                 return Reply::Kept(entry);
             }
         }
-        if !issuer.is_usual(cert_id) {
+        if !cert_id.is_usual() {
             // Zeros before the serial, say: such spellings have no number, and nothing
             // is kept of them.
             return self.made(issuer, request, (None, issuer.signer().algorithm()), now);

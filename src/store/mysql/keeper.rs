@@ -45,6 +45,8 @@ struct State {
     idle: Vec<Link>,
     /// Connections in all: idle, lent, and those being made.
     open: usize,
+    /// Questions that wait for one: to wake nobody costs a system call too.
+    waiting: usize,
     /// Those being made.
     making: usize,
     /// For each host that failed last, when its pause ends.
@@ -63,8 +65,15 @@ struct Down {
 impl Keeper {
     pub(super) fn new(dialler: Dialler) -> Self {
         let pauses = vec![None; dialler.options.hosts.len()];
-        let state =
-            State { idle: Vec::new(), open: 0, making: 0, pauses, down: None, looking: false };
+        let state = State {
+            idle: Vec::new(),
+            open: 0,
+            waiting: 0,
+            making: 0,
+            pauses,
+            down: None,
+            looking: false,
+        };
         let hosts = Some(dialler.options.hosts.len()).filter(|hosts| *hosts > 1).unwrap_or(0);
         Self {
             state: Mutex::new(state),
@@ -159,8 +168,10 @@ impl Keeper {
             if left.is_zero() {
                 return Err(Failure::Busy(options.connections));
             }
+            state.waiting += 1;
             let wait = self.freed.wait_timeout(state, left);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
             now = Instant::now();
         }
     }
@@ -321,8 +332,11 @@ impl Drop for Lease<'_> {
                 None
             }
         };
+        let is_awaited = state.waiting > 0;
         drop(state);
-        self.keeper.freed.notify_one();
+        if is_awaited {
+            self.keeper.freed.notify_one();
+        }
         // Closing says goodbye to the server, which may take a while.
         drop(closing);
     }

@@ -1,0 +1,84 @@
+//! Many different questions, each asked once, and every answer read: wrk cannot stop at
+//! the last one, nor tell an error of OCSP from an answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::load::Outcome;
+use crate::process;
+use crate::support::web::{Client, Said, post, said};
+
+/// The questions, and what the answers are to say.
+pub struct Each<'q> {
+    pub address: SocketAddr,
+    pub questions: &'q [Vec<u8>],
+    /// Kept connections, each with a thread.
+    pub connections: usize,
+    /// The processes under test.
+    pub counted: Vec<u32>,
+}
+
+/// How often each thing was said.
+pub type Tally = BTreeMap<&'static str, usize>;
+
+impl Each<'_> {
+    pub fn run(&self) -> (Outcome, Tally) {
+        let before = process::processor_time(&self.counted);
+        let start = Instant::now();
+        let next = AtomicUsize::new(0);
+        let all = Mutex::new((Tally::new(), Vec::new(), 0));
+        thread::scope(|scope| {
+            for _ in 0..self.connections {
+                scope.spawn(|| self.ask(&next, &all));
+            }
+        });
+        let time = start.elapsed();
+        let after = process::processor_time(&self.counted);
+        let (tally, mut times, octets) = all.into_inner().unwrap();
+        times.sort_unstable();
+        let answers = times.len();
+        let at = |part: usize| times[(answers * part / 100).min(answers - 1)];
+        let outcome = Outcome {
+            answers: answers as u64,
+            rate: answers as f64 / time.as_secs_f64(),
+            octets: octets as f64 / answers as f64,
+            failed: tally.get("nothing").copied().unwrap_or_default() as u64,
+            p50: at(50),
+            p99: at(99),
+            max: at(100),
+            processor: (after - before).as_secs_f64() * 1e6 / answers as f64,
+            resident: self.counted.iter().map(|pid| process::resident(*pid)).sum(),
+        };
+        (outcome, tally)
+    }
+
+    fn ask(&self, next: &AtomicUsize, all: &Mutex<(Tally, Vec<Duration>, usize)>) {
+        let mut client = Client::connect(self.address);
+        let (mut tally, mut times, mut octets) = (Tally::new(), Vec::new(), 0);
+        while let Some(question) = self.questions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            let response = client.send(&post(question));
+            times.push(start.elapsed());
+            octets += response.head.len() + response.body.len();
+            let said = match said(question, &response.body) {
+                Said::Good => "good",
+                Said::Revoked => "revoked",
+                Said::Unknown => "unknown",
+                Said::Nothing if response.body == TRY_LATER => "tryLater",
+                Said::Nothing => "nothing",
+            };
+            *tally.entry(said).or_default() += 1;
+        }
+        let mut all = all.lock().unwrap();
+        tally.into_iter().for_each(|(said, times)| *all.0.entry(said).or_default() += times);
+        all.1.extend(times);
+        all.2 += octets;
+    }
+}
+
+/// The OCSP error tryLater (RFC 6960 section 4.2.1).
+const TRY_LATER: &[u8] = b"0\x03\n\x01\x03";

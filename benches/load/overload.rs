@@ -1,0 +1,3 @@
+use crate::Effort;
+
+pub fn measure(_: Effort) {}

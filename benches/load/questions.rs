@@ -1,0 +1,60 @@
+//! Questions that nothing is kept of: each costs a look into the table and a signature.
+
+use ocsp_fcgi::demo::KeyKind;
+
+use crate::Effort;
+use crate::each::Each;
+use crate::load::Outcome;
+use crate::peers::{Nginx, processes};
+use crate::process::openssl_speed;
+use crate::table::print;
+use crate::world::{World, database_server, fill};
+
+pub fn measure(effort: Effort) {
+    let server = database_server();
+    let database = server.database();
+    fill(&database, ROWS);
+    for (kind, algorithm) in [(KeyKind::Rsa2048, "rsa2048"), (KeyKind::P256, "ecdsap256")] {
+        let world = World::new(kind, &database);
+        let before = openssl_speed(algorithm, 1);
+        let lines = of_one_kind(&world, effort);
+        let after = openssl_speed(algorithm, 1);
+        let signature = 2e6 / (before + after);
+        println!("{algorithm}: a signature takes {signature:.1} µs by openssl speed\n");
+        for (name, outcome) in &lines {
+            println!("{name}: {:.2} times that, in the responder", outcome.processor / signature);
+        }
+        println!();
+        print(lines);
+        println!();
+    }
+}
+
+fn of_one_kind(world: &World<'_>, effort: Effort) -> Vec<(&'static str, Outcome)> {
+    let new: Vec<_> = (1..=ROWS).map(|number| world.question(number)).collect();
+    let nonces: Vec<_> = (1..=ROWS).map(|nonce| world.question_with_nonce(1, nonce)).collect();
+    let ask = |address, questions, counted| {
+        let (outcome, tally) = Each { address, questions, connections: 32, counted }.run();
+        let answered = ["good", "revoked"].iter().filter_map(|said| tally.get(said)).sum::<usize>();
+        assert_eq!(answered, ROWS, "{tally:?}");
+        outcome
+    };
+    let mut outcomes = [const { Vec::new() }; 4];
+    for round in 1..=effort.rounds {
+        for (questions, outcomes) in [&new, &nonces].into_iter().zip(outcomes.chunks_mut(2)) {
+            eprint!("\r\x1b[Knew questions ({round} of {})", effort.rounds);
+            let responder = world.serve_anew("");
+            outcomes[0].push(ask(responder.address(), questions, processes(&responder)));
+            drop(responder);
+            let responder = world.serve_anew("");
+            let nginx = Nginx::start(&world.site, b"none");
+            let address = ([127, 0, 0, 1], nginx.responder[0]).into();
+            outcomes[1].push(ask(address, questions, processes(&responder)));
+        }
+    }
+    eprint!("\r\x1b[K");
+    let names = ["new, HTTP", "new, FastCGI", "nonces, HTTP", "nonces, FastCGI"];
+    names.into_iter().zip(outcomes.iter().map(|outcomes| Outcome::median(outcomes))).collect()
+}
+
+const ROWS: usize = 10_000;

@@ -1,0 +1,164 @@
+//! What is measured: a CA, a MariaDB table with many rows, questions about each, the
+//! responder.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use ocsp_fcgi::demo::KeyKind;
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::signer::certificate::Certificate;
+use openssl::sha::sha1;
+
+use crate::support::mariadb::{Database, MariaDb};
+use crate::support::site::{Running, Site};
+use crate::support::{free_port, nginx};
+
+/// A server with memory for the largest table.
+pub fn database_server() -> MariaDb {
+    MariaDb::start_with(&["--innodb-buffer-pool-size=2G", "--innodb-log-file-size=256M"])
+}
+
+/// A table of so many rows, one in a hundred of them revoked.
+pub fn fill(database: &Database<'_>, rows: usize) {
+    // In the order of the key, which is as random as real serial numbers are. A
+    // certificate takes some 1,200 octets as PEM.
+    database.run(&format!(
+        "INSERT INTO list_certs (cert_num, cert, status, revocation_time, revocation_reason)
+         SELECT CONCAT('0x4', SUBSTR(SHA1(seq), 1, 39)) AS name, REPEAT('-', 1200),
+             IF(seq % 100 = 0, 'Revoked', 'Valid'), IF(seq % 100 = 0, '2026-01-02 03:04:05', NULL),
+             IF(seq % 100 = 0, 'superseded', NULL)
+         FROM seq_1_to_{rows} ORDER BY name"
+    ));
+}
+
+/// The serial number of a row, counted from 1: 20 octets.
+fn serial(number: usize) -> Serial {
+    let digits: String =
+        sha1(number.to_string().as_bytes()).iter().map(|octet| format!("{octet:02x}")).collect();
+    Serial::from_hex(&format!("4{}", &digits[..39])).unwrap()
+}
+
+/// A CA whose certificates are in a table.
+pub struct World<'d> {
+    pub site: Site,
+    pub database: &'d Database<'d>,
+    hashes: ocsp_fcgi::ocsp::IssuerHashes,
+    /// How many cache folders there have been.
+    caches: Cell<usize>,
+}
+
+impl<'d> World<'d> {
+    pub fn new(kind: KeyKind, database: &'d Database<'d>) -> Self {
+        let site = Site::new(kind);
+        let certificate = Certificate::new(site.ca.identity.certificate.clone()).unwrap();
+        Self { site, database, hashes: certificate.hashes().clone(), caches: Cell::default() }
+    }
+
+    /// A request about the row of this number, by SHA-1 and without a nonce.
+    pub fn question(&self, number: usize) -> Vec<u8> {
+        self.with_extensions(number, &[])
+    }
+
+    /// The same with a nonce of 16 octets, of which no two are alike.
+    pub fn question_with_nonce(&self, number: usize, nonce: usize) -> Vec<u8> {
+        let octets = &sha1(format!("nonce {nonce}").as_bytes())[..16];
+        let value = tlv(0x04, &tlv(0x04, octets));
+        let nonce_id = [6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 2];
+        let extension = tlv(0x30, &[&nonce_id, &value[..]].concat());
+        self.with_extensions(number, &tlv(0xa2, &tlv(0x30, &extension)))
+    }
+
+    fn with_extensions(&self, number: usize, extensions: &[u8]) -> Vec<u8> {
+        let cert_id = &self.hashes.cert_ids(&serial(number))[0]; // SHA-1 with NULL comes first
+        let list = tlv(0x30, &tlv(0x30, cert_id));
+        tlv(0x30, &tlv(0x30, &[&list, extensions].concat()))
+    }
+
+    /// The line of a row in an `index.txt` of OpenSSL.
+    pub fn index_line(&self, number: usize) -> String {
+        let serial = serial(number).to_hex().to_uppercase();
+        format!("V\t361231000000Z\t\t{serial}\tunknown\t/CN={number}\n")
+    }
+
+    /// A file that holds a question.
+    pub fn body(&self, question: &[u8]) -> PathBuf {
+        let file = self.site.path("question");
+        fs::write(&file, question).unwrap();
+        file
+    }
+
+    /// The responder with an empty cache folder, on a port and on the socket that nginx
+    /// asks; `more` begins in the table `[cache]`.
+    pub fn serve_anew(&self, more: &str) -> Running {
+        // Not the old one, emptied: ext4 without a journal looks long for an inode that
+        // was not freed a moment ago.
+        self.caches.set(self.caches.get() + 1);
+        self.serve(more)
+    }
+
+    /// The same with the cache folder as it is.
+    pub fn serve(&self, more: &str) -> Running {
+        let port = free_port();
+        Running::start(&self.configure(port, more), port)
+    }
+
+    pub fn configure(&self, port: u16, more: &str) -> PathBuf {
+        let options = self.database.options(&[]);
+        let path = |path: PathBuf| path.display().to_string();
+        let text = format!(
+            "port = {port}
+             dbip = {:?}
+             dbuser = {:?}
+             dbpassword = {:?}
+             dbname = {:?}
+             itcert = \"ca.crt\"
+             itkey = \"ca.key\"
+             cachefolder = {:?}
+             [listen]
+             unix = {:?}
+             unix_mode = \"0666\"
+             [cache]
+             {more}",
+            self.database.server.unix().to_string(),
+            options.user,
+            options.password,
+            options.name,
+            path(self.cache_folder()),
+            path(nginx::socket(&self.site)),
+        );
+        self.site.write_config(&text)
+    }
+
+    pub fn cache_folder(&self) -> PathBuf {
+        self.site.path(&format!("cache-{}", self.caches.get()))
+    }
+}
+
+/// The versions that the figures belong to.
+pub fn versions() -> String {
+    let first_line = |program: &str, argument: &str| {
+        let output = Command::new(program).arg(argument).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+    };
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap();
+    let model = processor.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let cores = processor.lines().filter(|line| line.starts_with("processor\t")).count();
+    [
+        format!("{cores} x {}", model.unwrap_or("unknown processor")),
+        format!("ocsp-fcgi {}", env!("CARGO_PKG_VERSION")),
+        first_line("openssl", "version"),
+        first_line("/usr/sbin/nginx", "-v"),
+        first_line("/usr/sbin/mariadbd", "--version"),
+    ]
+    .join("\n")
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap();
+    let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
+    [head, content.to_vec()].concat()
+}
