@@ -36,10 +36,15 @@ pub struct Database<'s> {
 impl MariaDb {
     /// A server for tests that stop it.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with these arguments behind the usual ones.
+    pub fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("ocsp-fcgi-mariadb-").tempdir().unwrap();
         let folder = folder.keep();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let shell = Mutex::new(Shell::start(&folder, port));
+        let shell = Mutex::new(Shell::start(&folder, port, arguments));
         let server = Self { folder, port, shell };
         make_certificate(&server.file("server.pem"), &server.file("server.key"));
         install(&server.folder);
@@ -214,7 +219,7 @@ struct Shell {
 }
 
 impl Shell {
-    fn start(folder: &Path, port: u16) -> Self {
+    fn start(folder: &Path, port: u16, arguments: &[&str]) -> Self {
         let path = |name| folder.join(name).into_os_string().into_string().unwrap();
         let mut child = Command::new("sh")
             .args(["-c", SHELL, "sh", folder.to_str().unwrap(), &server_program()])
@@ -228,6 +233,7 @@ impl Shell {
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
             // A zone that shows where a time is converted by mistake.
             .args(["--performance-schema=OFF", "--default-time-zone=+05:00"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

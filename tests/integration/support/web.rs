@@ -87,6 +87,11 @@ impl WebServer {
     pub fn client(&self) -> Client {
         Client::connect(self.address)
     }
+
+    /// The shell that the server is a child of.
+    pub fn pid(&self) -> u32 {
+        self.shell.id()
+    }
 }
 
 impl Drop for WebServer {
