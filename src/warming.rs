@@ -3,6 +3,7 @@
 //! Which certificates, how fast and until when is the caller's to say; whether an answer
 //! is due, and what it says, is the responder's.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -130,10 +131,12 @@ pub fn run(
         let workers: Vec<_> =
             (0..plan.threads.max(1)).map(|_| scope.spawn(|| run.work())).collect();
         scope.spawn(|| run.count(&mut *counting));
-        for worker in workers {
-            let _a_panic_is_told = worker.join();
-        }
+        let panicked = workers.into_iter().filter_map(|worker| worker.join().err()).last();
         run.over.store(true, Ordering::Relaxed);
+        if let Some(panic) = panicked {
+            // Not to end as if all were signed.
+            resume_unwind(panic);
+        }
     });
     let error = run.error.into_inner().unwrap_or_else(PoisonError::into_inner);
     match (error, stop.load(Ordering::Relaxed)) {

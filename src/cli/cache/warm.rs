@@ -89,8 +89,8 @@ Exit codes: 0 done, 1 interrupted, or not all could be signed.
 
 Examples:
   ocsp-fcgi cache warm                           everything
-  ocsp-fcgi cache warm --unexpired --left 36h    once a day, so that nothing falls due
-                                                 in between (validity 3d)
+  ocsp-fcgi cache warm --unexpired --left 60h    once a day with a validity of 3d: what
+                                                 would be half over before the next day
   ocsp-fcgi cache warm --issued-within 30d --rate 200";
 
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
