@@ -29,6 +29,7 @@ pub mod transport;
 pub mod app;
 pub mod config;
 pub mod demo;
+pub mod warming;
 
 // 6  commands
 pub mod cli;

@@ -130,6 +130,13 @@ impl Validity {
     pub fn contains(&self, now: Timestamp) -> bool {
         self.this_update <= now && now < self.next_update
     }
+
+    /// Whether half of it is over.
+    #[must_use]
+    pub fn is_half_over(&self, now: Timestamp) -> bool {
+        let whole = self.next_update.saturating_since(self.this_update);
+        now.saturating_since(self.this_update) >= whole / 2
+    }
 }
 
 impl Clock for SystemClock {

@@ -66,21 +66,41 @@ impl Disk {
     /// Writes an answer beside its place and moves it there. A disk that is full
     /// or read-only costs a log line, not an answer.
     pub fn write(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
-        let path = self.path(cert_id);
-        let Some(parent) = path.parent() else { return };
-        let written = match write_beside(parent, &path, der, confirmed) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create_folder(parent).and_then(|()| write_beside(parent, &path, der, confirmed))
-            }
-            written => written,
-        };
-        match written {
+        match self.try_write(cert_id, der, confirmed) {
             Ok(()) => self.trouble.end(
                 Instant::now(),
                 format_args!("cache folder can be written again: folder={}", self.quoted_folder()),
             ),
             Err(error) => self.report("writing", &error),
         }
+    }
+
+    /// As [`Disk::write`], for those who cannot go on without.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the place holds what it held before.
+    pub fn try_write(
+        &self,
+        cert_id: &CertId<'_>,
+        der: &[u8],
+        confirmed: Timestamp,
+    ) -> io::Result<()> {
+        let path = self.path(cert_id);
+        let Some(parent) = path.parent() else { return Ok(()) };
+        match write_beside(parent, &path, der, confirmed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_folder(parent).and_then(|()| write_beside(parent, &path, der, confirmed))
+            }
+            written => written,
+        }
+    }
+
+    /// The last confirmation of what is kept; `None`: nothing is.
+    #[must_use]
+    pub fn modified(&self, cert_id: &CertId<'_>) -> Option<Timestamp> {
+        let metadata = fs::metadata(self.path(cert_id)).ok()?;
+        metadata.modified().ok().map(timestamp)
     }
 
     /// Moves the modification time of an answer to `confirmed`, if the file still
@@ -122,7 +142,9 @@ impl Disk {
         }
     }
 
-    fn path(&self, cert_id: &CertId<'_>) -> PathBuf {
+    /// Where the answer to a question is kept.
+    #[must_use]
+    pub fn path(&self, cert_id: &CertId<'_>) -> PathBuf {
         let serial = cert_id.serial().to_hex();
         let bucket = serial.get(serial.len().saturating_sub(2)..).unwrap_or("00");
         let name = format!("{serial}-{}.der", short_hash(cert_id.der()));
@@ -189,7 +211,7 @@ pub fn sweep(
 }
 
 /// Opens what should be a file of ours; does not wait for what is none, as a pipe.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
@@ -220,14 +242,14 @@ fn age(file: &Path, now: Timestamp) -> io::Result<Duration> {
     Ok(now.saturating_since(timestamp(fs::symlink_metadata(file)?.modified()?)))
 }
 
-fn short_hash(octets: &[u8]) -> String {
+pub(super) fn short_hash(octets: &[u8]) -> String {
     let digits = sha::sha256(octets).into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
     let text = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
     text.take(SHORT_HASH_DIGITS).collect()
 }
 
 /// `<serial>-<CertID>.der`
-fn is_answer(name: &str) -> bool {
+pub(super) fn is_answer(name: &str) -> bool {
     let parts = name.strip_suffix(".der").and_then(|stem| stem.split_once('-'));
     parts.is_some_and(|(serial, cert_id)| {
         is_hex(serial, serial.len()) && is_hex(cert_id, SHORT_HASH_DIGITS)
@@ -235,16 +257,16 @@ fn is_answer(name: &str) -> bool {
 }
 
 /// As `tempfile` names them, with our suffix.
-fn is_interrupted_write(name: &str) -> bool {
+pub(super) fn is_interrupted_write(name: &str) -> bool {
     name.starts_with(".tmp") && name.ends_with(TEMPORARY_SUFFIX)
 }
 
-fn is_hex(name: &str, digits: usize) -> bool {
+pub(super) fn is_hex(name: &str, digits: usize) -> bool {
     name.len() == digits
         && name.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
 }
 
-fn timestamp(time: SystemTime) -> Timestamp {
+pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Timestamp::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
@@ -253,9 +275,9 @@ fn system_time(instant: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(instant.unix()).unwrap_or(0))
 }
 
-const SHORT_HASH_DIGITS: usize = 16;
+pub(super) const SHORT_HASH_DIGITS: usize = 16;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Far more than an answer about one certificate takes.
-const MAX_FILE: u64 = 64 * 1024;
+pub(super) const MAX_FILE: u64 = 64 * 1024;
 /// No write takes this long.
-const INTERRUPTED_AFTER: Duration = Duration::from_secs(3_600);
+pub(super) const INTERRUPTED_AFTER: Duration = Duration::from_secs(3_600);

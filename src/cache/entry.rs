@@ -144,8 +144,7 @@ impl Entry {
     /// Whether half of the validity is over.
     #[must_use]
     pub fn is_half_over(&self, now: Timestamp) -> bool {
-        let whole = self.validity.next_update.saturating_since(self.validity.this_update);
-        now.saturating_since(self.validity.this_update) >= whole / 2
+        self.validity.is_half_over(now)
     }
 
     /// About how many bytes of memory it takes.

@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 pub mod disk;
 pub mod entry;
 pub mod memory;
+pub mod survey;
 
 pub use disk::Disk;
 pub use entry::{Entry, SignerTag};
@@ -98,6 +99,12 @@ impl ResponseCache {
             self.memory.put(cert_id.der(), Arc::clone(&entry));
         }
         Some(entry)
+    }
+
+    /// The folder of these answers, where they are kept in one.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// Who signs what is kept here.

@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config, ConfigErrors, Warning};
 use crate::logging::{self, Launcher};
 
+mod cache;
 mod cgi;
 mod check;
 mod demo;
@@ -58,6 +59,8 @@ enum Command {
     ///
     /// Exit code 1 when something is wrong. Run it as the user that the service runs as.
     Check,
+    /// Fill the cache folder ahead of time, count what is in it, empty it, look into it
+    Cache(cache::Arguments),
     /// Set up a throwaway CA and show the whole way of a question, on real parts
     Demo(demo::Arguments),
 }
@@ -140,6 +143,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(Command::Cgi) => cgi::run(path),
         Some(Command::Respond(arguments)) => respond::run(path, &arguments),
         Some(Command::Check) => check::run(path),
+        Some(Command::Cache(arguments)) => cache::run(path, &arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         None if serve::is_handed_a_listener() => serve::run(path, &serve::Arguments::default()),
         None if env::var_os("GATEWAY_INTERFACE").is_some() => cgi::run(path),

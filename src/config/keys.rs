@@ -42,8 +42,6 @@ pub const KEYS: [(&str, &[&str]); 11] = [
             "tls_ca",
         ],
     ),
-    ("database.columns", &["serial", "status", "revocation_time", "revocation_reason", "issuer"]),
-    ("database.values", &["serial", "good", "revoked", "reasons", "time_zone"]),
     ("cache", &["freshness", "memory", "store_down"]),
     (
         "answers",
@@ -103,6 +101,12 @@ pub const KEYS: [(&str, &[&str]); 11] = [
             "archive",
         ],
     ),
+    // Last, as who writes `certificate` in a wrong place means that of an issuer.
+    (
+        "database.columns",
+        &["serial", "status", "revocation_time", "revocation_reason", "issuer", "certificate"],
+    ),
+    ("database.values", &["serial", "good", "revoked", "reasons", "time_zone"]),
 ];
 
 /// The keys of one table.

@@ -54,6 +54,7 @@ fn columns(file: &File<'_>, default: &ColumnNames) -> Option<ColumnNames> {
     let status = optional("status");
     let time = optional("revocation_time");
     let reason = optional("revocation_reason");
+    let certificate = optional("certificate");
     let issuer = section.field("issuer", COLUMN, |value| values::column_name(value.as_str()?));
     if let (Some(at), Some(None), Some(None)) = (time.at, &status.value, &time.value) {
         let problem = "status and revocation_time are both \"\", wanted at least one of them";
@@ -61,12 +62,13 @@ fn columns(file: &File<'_>, default: &ColumnNames) -> Option<ColumnNames> {
         return None;
     }
     let is_right = serial.is_right() && status.is_right() && time.is_right() && reason.is_right();
-    (is_right && issuer.is_right()).then(|| ColumnNames {
+    (is_right && issuer.is_right() && certificate.is_right()).then(|| ColumnNames {
         serial: serial.or(default.serial.clone()),
         status: status.or(default.status.clone()),
         revocation_time: time.or(default.revocation_time.clone()),
         revocation_reason: reason.or(default.revocation_reason.clone()),
         issuer: issuer.value,
+        certificate: certificate.or(default.certificate.clone()),
     })
 }
 

@@ -32,6 +32,7 @@ mod words;
 
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use keys::KEYS;
+pub(crate) use values::duration;
 
 /// All that the program is told.
 #[derive(Clone, Debug)]

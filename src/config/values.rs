@@ -11,7 +11,7 @@ use crate::store::mysql::Host;
 use crate::time::Timestamp;
 
 /// One or more numbers with a unit (ms, s, m, h, d), added up: `1h30m`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {

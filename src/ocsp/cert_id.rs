@@ -1,5 +1,7 @@
 //! CertID: which certificate of which issuer is asked about (RFC 6960 section 4.1.1).
 
+use std::fmt;
+
 use openssl::sha;
 
 use crate::ocsp::asn1 as syntax;
@@ -32,6 +34,24 @@ pub enum HashAlgorithm {
     Sha256,
     Sha384,
     Sha512,
+}
+
+/// Whether the AlgorithmIdentifier of a hash function carries NULL parameters (RFC 5754
+/// section 2 has them both ways).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Parameters {
+    Null,
+    Absent,
+}
+
+/// How clients may write the CertID of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Spelling {
+    /// What the issuer is hashed with.
+    pub hash: HashAlgorithm,
+    /// What stands beside the name of the hash function.
+    pub parameters: Parameters,
 }
 
 /// The hashes of one issuer's name and key, by each hash function.
@@ -123,7 +143,8 @@ impl<'a> CertId<'a> {
 }
 
 impl HashAlgorithm {
-    const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+    /// Every hash function.
+    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
 
     fn oid(self) -> asn1::ObjectIdentifier {
         match self {
@@ -136,6 +157,31 @@ impl HashAlgorithm {
 
     fn from_oid(oid: &asn1::ObjectIdentifier) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.oid() == *oid)
+    }
+}
+
+impl Spelling {
+    /// By each hash function, its NULL parameters there or not.
+    pub fn all() -> impl Iterator<Item = Self> {
+        HashAlgorithm::ALL.into_iter().flat_map(|hash| {
+            [Parameters::Null, Parameters::Absent].map(|parameters| Self { hash, parameters })
+        })
+    }
+}
+
+/// `SHA-1`, or `SHA-1 without NULL`.
+impl fmt::Display for Spelling {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.hash {
+            HashAlgorithm::Sha1 => "SHA-1",
+            HashAlgorithm::Sha256 => "SHA-256",
+            HashAlgorithm::Sha384 => "SHA-384",
+            HashAlgorithm::Sha512 => "SHA-512",
+        })?;
+        match self.parameters {
+            Parameters::Null => Ok(()),
+            Parameters::Absent => formatter.write_str(" without NULL"),
+        }
     }
 }
 
@@ -156,27 +202,29 @@ impl IssuerHashes {
     /// its NULL parameters there or not.
     #[must_use]
     pub fn cert_ids(&self, serial: &Serial) -> Vec<Vec<u8>> {
+        Spelling::all().filter_map(|spelling| self.cert_id(serial, spelling)).collect()
+    }
+
+    /// DER of the CertID that clients write so for this serial; always there.
+    #[must_use]
+    pub fn cert_id(&self, serial: &Serial, spelling: Spelling) -> Option<Vec<u8>> {
         let mut number = serial.as_bytes().to_vec();
         if number.first().is_some_and(|first| *first >= 0x80) {
             number.insert(0, 0); // the sign octet
         }
-        let null = asn1::parse_single::<asn1::Tlv<'_>>(&[5, 0]).ok();
-        let spelling = |algorithm: HashAlgorithm, parameters| {
-            let (issuer_name_hash, issuer_key_hash) = self.by(algorithm);
-            let algorithm = algorithm.oid();
-            asn1::write_single(&syntax::CertIdWriter {
-                hash_algorithm: syntax::AlgorithmIdentifier { algorithm, parameters },
-                issuer_name_hash,
-                issuer_key_hash,
-                serial_number: asn1::BigUint::new(&number)?,
-            })
-            .ok()
+        let parameters = match spelling.parameters {
+            Parameters::Null => Some(asn1::parse_single::<asn1::Tlv<'_>>(&[5, 0]).ok()?),
+            Parameters::Absent => None,
         };
-        HashAlgorithm::ALL
-            .into_iter()
-            .flat_map(|algorithm| [spelling(algorithm, null), spelling(algorithm, None)])
-            .flatten()
-            .collect()
+        let (issuer_name_hash, issuer_key_hash) = self.by(spelling.hash);
+        let algorithm = spelling.hash.oid();
+        asn1::write_single(&syntax::CertIdWriter {
+            hash_algorithm: syntax::AlgorithmIdentifier { algorithm, parameters },
+            issuer_name_hash,
+            issuer_key_hash,
+            serial_number: asn1::BigUint::new(&number)?,
+        })
+        .ok()
     }
 
     /// Name and key by one hash function.

@@ -10,7 +10,7 @@ pub mod request;
 pub mod response;
 
 pub use algorithm::SignatureAlgorithm;
-pub use cert_id::{CertId, HashAlgorithm, IssuerHashes};
+pub use cert_id::{CertId, HashAlgorithm, IssuerHashes, Parameters, Spelling};
 pub use nonce::Nonce;
 pub use request::{Request, RequestError};
 pub use response::{Answer, ErrorStatus, ResponderId, SingleAnswer};

@@ -70,15 +70,27 @@ impl Responder {
         record: CertRecord,
         now: Timestamp,
     ) -> Result<Arc<Entry>, ErrorStatus> {
-        let status = record.status;
-        let span = issuer.policy().validity;
-        let validity = self.validity(issuer, span, ends(issuer, &record), now)?;
-        let single = issued(issuer, (cert_id, status), validity, now);
-        let answer = plain(issuer, single, now);
-        let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
-        let entry = Arc::new(Entry::new((&der, issuer.cache().signer()), status, validity, now));
+        let (der, validity) = self.signed(issuer, cert_id, record, now)?;
+        let signer = issuer.cache().signer();
+        let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
         issuer.cache().put(cert_id, Arc::clone(&entry), record.basis);
         Ok(entry)
+    }
+
+    /// Signs what the store says, as read at `now`.
+    pub(super) fn signed(
+        &self,
+        issuer: Acting<'_>,
+        cert_id: &CertId<'_>,
+        record: CertRecord,
+        now: Timestamp,
+    ) -> Result<(Vec<u8>, Validity), ErrorStatus> {
+        let span = issuer.policy().validity;
+        let validity = self.validity(issuer, span, ends(issuer, &record), now)?;
+        let single = issued(issuer, (cert_id, record.status), validity, now);
+        let answer = plain(issuer, single, now);
+        let der = self.sign(issuer, &answer, issuer.signer().algorithm())?;
+        Ok((der, validity))
     }
 
     /// Signs what the policy says about a serial without a row; not kept, so that

@@ -110,6 +110,11 @@ impl Issuer {
         signatory.map(|signatory| Acting { issuer: self, signatory })
     }
 
+    /// The issuer with each of those who sign or will sign, as if it were its turn.
+    pub fn each_acting(&self) -> impl Iterator<Item = Acting<'_>> {
+        self.signatories.iter().map(|signatory| Acting { issuer: self, signatory })
+    }
+
     /// Everybody who signs or will sign.
     #[must_use]
     pub fn signatories(&self) -> &[Signatory] {
@@ -207,6 +212,12 @@ impl<'a> Acting<'a> {
     #[must_use]
     pub fn certificate_to_send(self) -> Option<&'a [u8]> {
         self.signatory.certificate_to_send.as_deref()
+    }
+
+    /// When it begins to sign.
+    #[must_use]
+    pub fn takes_over(self) -> Timestamp {
+        self.signatory.takes_over
     }
 
     /// The last second that an answer may reach to.

@@ -21,6 +21,7 @@ use crate::status::{CertRecord, CertStatus};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
+pub mod ahead;
 mod answers;
 pub mod decision;
 pub mod flight;

@@ -211,6 +211,18 @@ impl Certificate {
     }
 }
 
+/// The first and the last second of a certificate, PEM or DER; `None` where the octets
+/// are none.
+#[must_use]
+pub fn lifetime(octets: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let x509 = match octets.first()? {
+        0x30 => X509::from_der(octets),
+        _ => X509::from_pem(octets),
+    };
+    let x509 = x509.ok()?;
+    Some((timestamp(x509.not_before()).ok()?, timestamp(x509.not_after()).ok()?))
+}
+
 fn timestamp(time: &Asn1TimeRef) -> Result<Timestamp, ErrorStack> {
     let since = Asn1Time::from_unix(0)?.diff(time)?;
     Ok(Timestamp::from_unix(i64::from(since.days) * 86_400 + i64::from(since.secs)))

@@ -15,8 +15,9 @@ use crate::serial::Serial;
 use crate::status::{Basis, CertRecord, CertStatus, IssuerId};
 use crate::store::crl::decode::List;
 use crate::store::listing::Said;
+use crate::store::walk::File;
 use crate::store::watched::{Age, Watched};
-use crate::store::{Finding, Report, StatusStore, StoreError};
+use crate::store::{Finding, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 use crate::time::{Clock, Timestamp, Validity};
 
 mod decode;
@@ -142,6 +143,19 @@ impl StatusStore for Crl {
             StoreError::Unavailable(Box::new(NotNow { path: self.file.shown(), problem }))
         })?;
         Ok(self.unlisted_until(validity.next_update))
+    }
+
+    /// What is revoked: a CRL does not tell what else there is.
+    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        if wanted > Wanted::Serials {
+            return Err(WalkError::NoDates(format!(
+                "{}: a CRL does not tell the dates of certificates",
+                self.file.shown()
+            )));
+        }
+        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
+        let content = self.file.get().map_err(unavailable)?;
+        Ok(Box::new(File::new(content.value, |list| &list.listing, Vec::new())))
     }
 }
 

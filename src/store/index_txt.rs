@@ -11,8 +11,9 @@ use std::sync::Arc;
 use crate::serial::{Serial, SerialError};
 use crate::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use crate::store::listing::{Listing, Said};
+use crate::store::walk::File;
 use crate::store::watched::{Age, Watched};
-use crate::store::{Finding, Report, StatusStore, StoreError};
+use crate::store::{Finding, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 use crate::time::{Clock, Timestamp};
 
 /// An `index.txt` as a [`StatusStore`].
@@ -91,6 +92,32 @@ impl StatusStore for IndexTxt {
             (None, Age::Current) => Ok(None),
         }
     }
+
+    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
+        let ends = match wanted {
+            Wanted::Serials => Vec::new(),
+            Wanted::End => ends(&self.file.octets().map_err(unavailable)?),
+            Wanted::BothEnds => {
+                return Err(WalkError::NoDates(format!(
+                    "{}: an index.txt does not tell when certificates were issued",
+                    self.file.shown()
+                )));
+            }
+        };
+        let content = self.file.get().map_err(unavailable)?;
+        Ok(Box::new(File::new(content.value, |index| &index.listing, ends)))
+    }
+}
+
+/// When the certificates end whose lines tell it.
+fn ends(octets: &[u8]) -> Vec<(Serial, Timestamp)> {
+    let of_line = |line: &[u8]| {
+        let mut fields = line.split(|octet| *octet == b'\t').skip(1);
+        let (ends, _, serial) = (fields.next()?, fields.next()?, fields.next()?);
+        Some((read_serial(serial).ok()??, read_time(str::from_utf8(ends).ok()?)?))
+    };
+    octets.split(|octet| *octet == b'\n').filter_map(of_line).collect()
 }
 
 impl Index {
@@ -337,6 +364,18 @@ mod tests {
                 assert!(found.is_none() || found == said(&all, serial), "{end} {serial}");
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_each_certificate_is_read_where_its_line_tells_it() {
+        let found = ends(
+            b"V\t330101000000Z\t\t01\tunknown\t/CN=a\n# a comment\n\
+              R\t20330101000000Z\t250102030405Z\t0A1B\tunknown\t/CN=b\r\n\
+              V\tsoon\t\t02\tunknown\t/CN=c\nV\n",
+        );
+        let end = Timestamp::from_civil(2033, 1, 1, (0, 0, 0)).unwrap();
+        let of = |hex| (Serial::from_hex(hex).unwrap(), end);
+        assert_eq!(found, [of("01"), of("0a1b")]);
     }
 
     #[test]

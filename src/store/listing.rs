@@ -41,6 +41,11 @@ impl Listing {
         self.0.get(place).map(|(_, said)| *said)
     }
 
+    /// The serials from a place on, in order.
+    pub(super) fn serials(&self, from: usize) -> impl Iterator<Item = &Serial> {
+        self.0.iter().skip(from).map(|(serial, _)| serial)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -6,6 +6,8 @@
 use crate::serial::Serial;
 use crate::status::RevocationReason;
 
+pub(super) mod pages;
+
 /// A table, and how to read it. The default is that of the earlier responder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -41,6 +43,8 @@ pub struct ColumnNames {
     pub revocation_reason: Option<String>,
     /// Whose certificate it is, where several CAs share the table.
     pub issuer: Option<String>,
+    /// The certificate itself; no question about a status reads it.
+    pub certificate: Option<String>,
 }
 
 /// How a table writes serial numbers.
@@ -97,6 +101,7 @@ impl Mapping {
                 revocation_time: name("revocation_time"),
                 revocation_reason: name("revocation_reason"),
                 issuer: None,
+                certificate: name("cert"),
             },
             serial: SerialFormat::default(),
             good: vec!["Valid".to_owned()],
@@ -110,39 +115,42 @@ impl Mapping {
     /// The question that each find asks. Its columns, in order: serial, status,
     /// revocation_time, revocation_reason, and issuer where there is one.
     pub(super) fn statement(&self, dialect: Dialect) -> String {
-        let quoted = |name: &String| dialect.quoted(name);
-        let or_null = |name: &Option<String>| name.as_ref().map_or("NULL".to_owned(), quoted);
-        let columns = &self.columns;
-        let serial = quoted(&columns.serial);
-        let mut selected = vec![
-            serial.clone(),
-            or_null(&columns.status),
-            or_null(&columns.revocation_time),
-            or_null(&columns.revocation_reason),
-        ];
+        let serial = dialect.quoted(&self.columns.serial);
         let mut condition = format!("{serial} IN ({})", self.places(dialect));
-        if let Some(issuer) = &columns.issuer {
-            selected.push(quoted(issuer));
+        if let Some(issuer) = &self.columns.issuer {
             let places = match dialect {
                 Dialect::Mysql => "?",
                 Dialect::Sqlite => "?,?",
             };
-            condition = format!("{} IN ({places}) AND {condition}", quoted(issuer));
+            condition = format!("{} IN ({places}) AND {condition}", dialect.quoted(issuer));
         }
         let table = dialect.quoted_table(&self.table);
-        format!("SELECT {} FROM {table} WHERE {condition}", selected.join(", "))
+        format!("SELECT {} FROM {table} WHERE {condition}", self.selected(dialect).join(", "))
+    }
+
+    fn selected(&self, dialect: Dialect) -> Vec<String> {
+        let quoted = |name: &String| dialect.quoted(name);
+        let or_null = |name: &Option<String>| name.as_ref().map_or("NULL".to_owned(), quoted);
+        let columns = &self.columns;
+        let mut selected = vec![
+            quoted(&columns.serial),
+            or_null(&columns.status),
+            or_null(&columns.revocation_time),
+            or_null(&columns.revocation_reason),
+        ];
+        selected.extend(columns.issuer.as_ref().map(quoted));
+        selected
     }
 
     /// The parameters of the statement for one serial.
     pub(super) fn parameters(&self, serial: &Serial, dialect: Dialect) -> Vec<Parameter> {
+        let mut parameters = self.issuer_parameters(dialect);
+        parameters.extend(self.serial_parameters(serial, dialect));
+        parameters
+    }
+
+    fn serial_parameters(&self, serial: &Serial, dialect: Dialect) -> Vec<Parameter> {
         let mut parameters = Vec::new();
-        if self.columns.issuer.is_some() {
-            let issuer = self.issuer.clone().unwrap_or_default();
-            if dialect == Dialect::Sqlite {
-                parameters.push(integer(&issuer));
-            }
-            parameters.push(Parameter::Text(issuer));
-        }
         match (self.serial, dialect) {
             (SerialFormat::Prefixed, _) => {
                 parameters.extend(keys(serial).map(Parameter::Text));
@@ -257,7 +265,7 @@ fn integer(digits: &str) -> Parameter {
     digits.parse().map_or(Parameter::Null, Parameter::Integer)
 }
 
-fn hexadecimal(octets: &[u8]) -> String {
+pub(super) fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 

@@ -8,14 +8,17 @@ pub mod crl;
 pub mod index_txt;
 pub mod ledger;
 mod listing;
+mod many;
 pub mod mapping;
 pub mod mysql;
 mod row;
 pub mod sqlite;
+pub mod walk;
 mod watched;
 
 pub use ledger::StatusLedger;
 pub use mapping::Mapping;
+pub use walk::{Dates, Listed, Page, Walk, WalkError, Wanted};
 
 /// Where statuses come from. The contract is `tests/integration/stores.rs`.
 pub trait StatusStore: Send + Sync {
@@ -28,7 +31,33 @@ pub trait StatusStore: Send + Sync {
     /// [`StoreError::Unavailable`] passes; [`StoreError::BadRow`] stays until
     /// somebody mends the row.
     fn find(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError>;
+
+    /// Looks several serials up, each as [`StatusStore::find`] does, and tells in their
+    /// order what it found. A database is asked once for all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], for all of them; a row that somebody must mend stands
+    /// in the place of its serial.
+    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        let each = serials.iter().map(|serial| match self.find(issuer, serial) {
+            Err(unavailable @ StoreError::Unavailable(_)) => Err(unavailable),
+            found => Ok(found),
+        });
+        each.collect()
+    }
+
+    /// Goes through all certificates that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`WalkError::NoDates`] where it does not have the dates that are wanted;
+    /// [`WalkError::Store`] where it cannot be read.
+    fn walk(&self, issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError>;
 }
+
+/// What [`StatusStore::find`] says of one of several serials.
+pub type Found = Result<Option<CertRecord>, StoreError>;
 
 /// Why the status store gave no answer.
 #[derive(Debug, thiserror::Error)]

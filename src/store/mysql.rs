@@ -15,11 +15,12 @@ use crate::store::mapping::{Dialect, Mapping};
 use crate::store::mysql::dial::Dialler;
 use crate::store::mysql::keeper::Keeper;
 use crate::store::row;
-use crate::store::{Report, StatusStore, StoreError};
+use crate::store::{Found, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 
 mod check;
 mod dial;
 mod keeper;
+mod many;
 
 /// One or more MySQL or MariaDB servers that hold the same table.
 #[derive(Clone)]
@@ -104,6 +105,14 @@ impl StatusStore for Mysql {
         let reading = row::read(mapping, serial, &rows)?;
         row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
+    }
+
+    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        self.all_of(issuer, serials)
+    }
+
+    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        self.parts(wanted)
     }
 }
 

@@ -107,6 +107,18 @@ pub(super) fn read(
     }
 }
 
+/// Reads the rows found for several serials, each as [`read`] does. `None`: a row is of
+/// none of them.
+pub(super) fn read_many(
+    mapping: &Mapping,
+    serials: &[Serial],
+    rows: Vec<Row>,
+) -> Option<Vec<Result<Reading, StoreError>>> {
+    let groups = mapping.grouped(serials, rows)?;
+    let of = |serial| groups.get(serial).map_or(&[][..], Vec::as_slice);
+    Some(serials.iter().map(|serial| read(mapping, serial, of(serial))).collect())
+}
+
 /// The key under which a new row is stored: whole octets, lower case.
 pub(super) fn key(serial: &Serial) -> String {
     format!("0x{serial}")

@@ -18,7 +18,11 @@ use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 use crate::store::mapping::{Dialect, Mapping, Parameter};
 use crate::store::row::{self, Moment};
-use crate::store::{Finding, MOST_ROWS_COUNTED, Report, StatusStore, StoreError};
+use crate::store::{
+    Finding, Found, MOST_ROWS_COUNTED, Report, StatusStore, StoreError, Walk, WalkError, Wanted,
+};
+
+mod many;
 
 /// An SQLite file.
 #[derive(Clone, Debug)]
@@ -95,14 +99,21 @@ impl Sqlite {
     }
 
     fn rows(&self, parameters: &[Parameter]) -> Result<Vec<row::Row>, Failure> {
+        self.ask(|connection| self.query(connection, parameters))
+    }
+
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
         let file = FileId::of(&self.file()?);
         let connection = match self.kept(file)? {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let rows = self.query(&connection, parameters).map_err(|error| self.failed(error))?;
+        let answer = question(&connection).map_err(|error| self.failed(error))?;
         self.keep(file, connection);
-        Ok(rows)
+        Ok(answer)
     }
 
     fn query(
@@ -218,6 +229,14 @@ impl StatusStore for Sqlite {
         let reading = row::read(mapping, serial, &rows)?;
         row::report(&reading.oddities, &self.odd_rows, Instant::now());
         Ok(reading.record)
+    }
+
+    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        self.all_of(issuer, serials)
+    }
+
+    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        self.parts(wanted)
     }
 }
 

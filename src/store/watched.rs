@@ -142,6 +142,13 @@ impl<T> Watched<T> {
         self.path.display().to_string().into()
     }
 
+    /// What the file holds now, whatever it is.
+    pub(super) fn octets(&self) -> Result<Vec<u8>, Unusable> {
+        let unusable = |problem| Unusable { path: self.shown(), problem };
+        let (_, octets) = self.read().map_err(unusable)?;
+        octets.map_err(unusable)
+    }
+
     /// The mode of the file.
     pub(super) fn mode(&self) -> Option<u32> {
         fs::metadata(&self.path).map(|metadata| metadata.mode()).ok()

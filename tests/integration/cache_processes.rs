@@ -356,7 +356,7 @@ fn a_full_disk_costs_no_answer() {
 
 /// An answer as the responder signs it, made of one of its own: with another status,
 /// and valid from and until so many seconds from now.
-fn resigned(site: &Site, own: &Answer, status: &[u8], from: i64, until: i64) -> Vec<u8> {
+pub fn resigned(site: &Site, own: &Answer, status: &[u8], from: i64, until: i64) -> Vec<u8> {
     let time = |seconds| {
         let text = Timestamp::from_unix(SystemClock.now().unix() + seconds).to_string();
         tlv(0x18, &[text.replace(['-', ':', 'T'], "").as_bytes()])
@@ -439,7 +439,7 @@ fn revoked(reason: RevocationReason) -> CertStatus {
 
 /// The file of the only answer about a serial.
 #[track_caller]
-fn file_of(site: &Site, serial: &str) -> PathBuf {
+pub fn file_of(site: &Site, serial: &str) -> PathBuf {
     let name = format!("{serial}-");
     let mut files = files(&site.path("cache"));
     files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&name));
@@ -447,12 +447,12 @@ fn file_of(site: &Site, serial: &str) -> PathBuf {
     files.remove(0)
 }
 
-fn is_answer(path: &Path) -> bool {
+pub fn is_answer(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "der")
 }
 
 /// All files below a folder; others may remove them meanwhile.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()

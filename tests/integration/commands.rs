@@ -24,7 +24,7 @@ fn help_and_version_are_on_stdout_with_exit_code_0() {
         assert!(stdout.contains("Usage: ocsp-fcgi"), "{arguments:?}: {stdout}");
     }
     let help = text(&ocsp_fcgi(&["--help"]).stdout);
-    for command in ["serve", "cgi", "respond", "check", "demo"] {
+    for command in ["serve", "cgi", "respond", "check", "cache", "demo"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let own = text(&ocsp_fcgi(&[command, "--help"]).stdout);
         assert!(own.contains(&format!("Usage: ocsp-fcgi {command}")), "{own}");

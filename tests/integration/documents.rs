@@ -124,7 +124,8 @@ fn each_example_without_a_default_can_be_written() {
     assert_eq!(options.mapping.reasons.len(), 2);
 
     let mut several = without(EXAMPLE, &["itcert", "itkey"]);
-    for line in ["#[[issuer]]", "#certificate =", "#key =", "#signer =", "#table = \"tls_certs"] {
+    for line in ["#[[issuer]]", "#certificate = \"/", "#key =", "#signer =", "#table = \"tls_certs"]
+    {
         several = uncommented(&several, line);
     }
     for line in ["#key_password_file", "#key_password_credential", "#key_password_env"] {

@@ -5,6 +5,7 @@
 
 mod abuse;
 mod apache;
+mod cache_commands;
 mod cache_processes;
 mod cgi;
 mod commands;

@@ -12,6 +12,7 @@ mod crl;
 mod files;
 mod hosts;
 mod index_txt;
+mod many;
 mod servers;
 mod tables;
 

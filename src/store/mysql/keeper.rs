@@ -85,16 +85,24 @@ impl Keeper {
 
     /// The rows under any of the keys.
     pub(super) fn ask(self: &Arc<Self>, parameters: &[Parameter]) -> Result<Vec<Row>, Failure> {
-        self.lease().and_then(|lease| self.ask_over(lease, parameters))
+        self.ask_by(&|link| link.rows(parameters))
     }
 
-    fn ask_over(
+    /// What a question over a connection brings; it may be asked twice.
+    pub(super) fn ask_by<T>(
+        self: &Arc<Self>,
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+    ) -> Result<T, Failure> {
+        self.lease().and_then(|lease| self.ask_over(lease, question))
+    }
+
+    fn ask_over<T>(
         &self,
         mut lease: Lease<'_>,
-        parameters: &[Parameter],
-    ) -> Result<Vec<Row>, Failure> {
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+    ) -> Result<T, Failure> {
         if let Some(link) = &mut lease.link {
-            match link.rows(parameters) {
+            match question(link) {
                 Ok(rows) => {
                     if let Some(trouble) = self.host_troubles.get(link.host) {
                         let name = quoted(self.dialler.name(link.host));
@@ -107,17 +115,20 @@ impl Keeper {
                 Err(error) => self.lost(&mut lease, &error),
             }
         }
-        let (link, rows) = self.ask_anew(parameters)?;
+        let (link, rows) = self.ask_anew(question)?;
         lease.fill(link);
         Ok(rows)
     }
 
     /// Asks over a new connection to the first host that answers.
-    fn ask_anew(&self, parameters: &[Parameter]) -> Result<(Link, Vec<Row>), Failure> {
+    fn ask_anew<T>(
+        &self,
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+    ) -> Result<(Link, T), Failure> {
         let mut problems = Vec::new();
         let order = self.lock().order(Instant::now());
         for host in order {
-            match self.ask_host(host, parameters) {
+            match self.ask_host(host, question) {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => problems.push(problem),
             }
@@ -125,9 +136,13 @@ impl Keeper {
         Err(Failure::Hosts(problems.join("; ").into()))
     }
 
-    fn ask_host(&self, host: usize, parameters: &[Parameter]) -> Result<(Link, Vec<Row>), String> {
+    fn ask_host<T>(
+        &self,
+        host: usize,
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+    ) -> Result<(Link, T), String> {
         let answer = self.dialler.dial(host).and_then(|mut link| {
-            let rows = link.rows(parameters).map_err(|error| words(&error))?;
+            let rows = question(&mut link).map_err(|error| words(&error))?;
             Ok((link, rows))
         });
         match answer {
@@ -199,7 +214,7 @@ impl Keeper {
         let look = move || {
             let mapping = &keeper.dialler.options.mapping;
             let probe = mapping.parameters(&Serial::PROBE, Dialect::Mysql);
-            let answer = keeper.ask_host(host, &probe);
+            let answer = keeper.ask_host(host, &|link: &mut Link| link.rows(&probe));
             let mut state = keeper.lock();
             state.looking = false;
             let Ok((link, _)) = answer else { return };

@@ -303,26 +303,26 @@ fn mariadb_reads_no_more_rows_than_there_are_keys() {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum On {
+pub(super) enum On {
     Maria,
     Sqlite,
 }
 
 /// A database without a table of ours.
-enum World {
+pub(super) enum World {
     Maria(Database<'static>),
     Sqlite(TempDir),
 }
 
 impl World {
-    fn new(on: On) -> Self {
+    pub(super) fn new(on: On) -> Self {
         match on {
             On::Maria => Self::Maria(MariaDb::shared().database()),
             On::Sqlite => Self::Sqlite(tempfile::tempdir().unwrap()),
         }
     }
 
-    fn run(&self, sql: &str) {
+    pub(super) fn run(&self, sql: &str) {
         match self {
             Self::Maria(database) => database.run(sql),
             Self::Sqlite(folder) => folder.run(sql),
@@ -339,7 +339,7 @@ impl World {
         Sqlite::open(sqlite::Options { path: folder.path().join("certs.sqlite"), mapping })
     }
 
-    fn store(&self, mapping: Mapping) -> Box<dyn StatusStore> {
+    pub(super) fn store(&self, mapping: Mapping) -> Box<dyn StatusStore> {
         match self {
             Self::Maria(database) => Box::new(Self::mysql(database, mapping)),
             Self::Sqlite(folder) => Box::new(Self::sqlite(folder, mapping)),
@@ -355,7 +355,7 @@ impl World {
 }
 
 /// The earlier responder's words in a table `certs` with other columns.
-fn mapped(serial: &str, status: &str, time: &str, reason: &str) -> Mapping {
+pub(super) fn mapped(serial: &str, status: &str, time: &str, reason: &str) -> Mapping {
     let name = |text: &str| Some(text.to_owned());
     let columns = ColumnNames {
         serial: serial.to_owned(),
@@ -363,6 +363,7 @@ fn mapped(serial: &str, status: &str, time: &str, reason: &str) -> Mapping {
         revocation_time: name(time),
         revocation_reason: name(reason),
         issuer: None,
+        certificate: None,
     };
     Mapping { columns, ..Mapping::of_table("certs") }
 }

@@ -1,0 +1,158 @@
+//! Answers signed before anybody asks, into the cache folder.
+//!
+//! Octet by octet what an asker would get at the second in which the row was read. Never
+//! in place of what another process knows better.
+
+use std::io;
+use std::time::Duration;
+
+use crate::cache::disk::{CacheFile, Disk};
+use crate::ocsp::response::SignedAnswer;
+use crate::ocsp::{CertId, ErrorStatus};
+use crate::responder::decision::{Decision, validity};
+use crate::responder::issuers::Acting;
+use crate::responder::{Responder, ends};
+use crate::status::{CertRecord, CertStatus};
+use crate::time::Timestamp;
+
+/// What the store has said of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The row.
+    pub record: CertRecord,
+    /// The second before it was read.
+    pub at: Timestamp,
+}
+
+/// Whether an answer is to be signed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Yes.
+    Yes,
+    /// One is kept that says the same, and long enough.
+    Kept,
+    /// Another process has seen the row later, and it said something else.
+    Overtaken,
+}
+
+/// Why an answer was not signed ahead: the next ones will not be either.
+#[derive(Debug, thiserror::Error)]
+pub enum AheadError {
+    /// No signature; the reason is in the log.
+    #[error("no answer can be signed, the log says why")]
+    NotSigned(ErrorStatus),
+    /// The cache folder does not take it.
+    #[error("the cache folder cannot be written")]
+    NotKept(#[source] io::Error),
+}
+
+impl Responder {
+    /// Whether the answer to a question is to be signed ahead: what is kept says
+    /// something else, is not ours, has half of its time behind it, or ends within
+    /// `left`.
+    ///
+    /// What is kept in another spelling of the question and says something else than a
+    /// row that is not good is removed, as always when such a row is seen.
+    #[must_use]
+    pub fn due(
+        &self,
+        (issuer, disk): (Acting<'_>, &Disk),
+        cert_id: &CertId<'_>,
+        seen: Seen,
+        left: Duration,
+    ) -> Due {
+        let now = self.now();
+        let kept = disk.read(cert_id);
+        let says_so = kept.as_ref().is_some_and(|file| says(file, cert_id, seen.record.status));
+        if let Some(file) = &kept {
+            if !says_so && is_seen_later(file, cert_id, seen, now) {
+                return Due::Overtaken;
+            }
+            if says_so && self.is_enough(issuer, file, seen, now, left) {
+                return Due::Kept;
+            }
+        }
+        if seen.record.status != CertStatus::Good && !says_so {
+            let decision = Decision::Issued(seen.record);
+            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+        }
+        Due::Yes
+    }
+
+    /// Signs what the row says, and keeps it on disk; looks once more whether another
+    /// process has seen the row later.
+    ///
+    /// # Errors
+    ///
+    /// [`AheadError`].
+    pub fn sign_ahead(
+        &self,
+        (issuer, disk): (Acting<'_>, &Disk),
+        cert_id: &CertId<'_>,
+        seen: Seen,
+    ) -> Result<Due, AheadError> {
+        let signed = self.signed(issuer, cert_id, seen.record, seen.at);
+        let (der, _) = signed.map_err(AheadError::NotSigned)?;
+        let mut confirmed = seen.at;
+        let now = self.now();
+        if disk.modified(cert_id).is_some_and(|modified| modified >= seen.at)
+            && let Some(file) = disk.read(cert_id)
+        {
+            if is_seen_later(&file, cert_id, seen, now) {
+                return Ok(Due::Overtaken);
+            }
+            // Seen later, and the same: that holds for the new answer as well.
+            if says(&file, cert_id, seen.record.status) && file.modified <= now {
+                confirmed = confirmed.max(file.modified);
+            }
+        }
+        disk.try_write(cert_id, &der, confirmed).map_err(AheadError::NotKept)?;
+        Ok(Due::Yes)
+    }
+
+    /// Whether a kept answer, which says what the row says, need not be signed anew.
+    fn is_enough(
+        &self,
+        issuer: Acting<'_>,
+        file: &CacheFile,
+        seen: Seen,
+        now: Timestamp,
+        left: Duration,
+    ) -> bool {
+        let Ok(answer) = SignedAnswer::from_der(&file.der) else { return false };
+        let kept = answer.response.validity;
+        let policy = issuer.policy();
+        let ends = ends(issuer, &seen.record);
+        if !kept.contains(now) || ends < kept.next_update {
+            return false;
+        }
+        let is_old = kept.is_half_over(now) || kept.next_update.saturating_since(now) <= left;
+        let gains = || {
+            validity(seen.at, policy.validity, policy.back_date, ends)
+                .is_none_or(|new| new.next_update > kept.next_update)
+        };
+        // The signature last, as it takes the longest.
+        (!is_old || !gains()) && issuer.has_signed(&answer)
+    }
+}
+
+/// Whether a file is an answer to this question that says this.
+fn says(file: &CacheFile, cert_id: &CertId<'_>, status: CertStatus) -> bool {
+    SignedAnswer::from_der(&file.der).is_ok_and(|answer| {
+        answer.response.cert_id == cert_id.der() && answer.response.status == status
+    })
+}
+
+/// Whether somebody has seen the row later than we did, and it said something else.
+/// Within the same second, which tells nothing, one that is not good is believed.
+fn is_seen_later(file: &CacheFile, cert_id: &CertId<'_>, seen: Seen, now: Timestamp) -> bool {
+    let Ok(answer) = SignedAnswer::from_der(&file.der) else { return false };
+    let response = &answer.response;
+    // A time in the future is a clock that went back.
+    let is_another = response.cert_id == cert_id.der()
+        && response.status != seen.record.status
+        && response.validity.contains(now)
+        && file.modified <= now;
+    let is_tie = file.modified == seen.at && seen.record.status == CertStatus::Good;
+    is_another && (file.modified > seen.at || is_tie)
+}

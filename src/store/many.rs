@@ -1,0 +1,52 @@
+//! Many serials looked up by one question to a database.
+
+use std::time::Instant;
+
+use crate::logging::Trouble;
+use crate::serial::Serial;
+use crate::store::mapping::{Dialect, Mapping, Parameter};
+use crate::store::row::{self, Row};
+use crate::store::walk::PAGE;
+use crate::store::{Found, StoreError};
+
+/// What is asked, and of whom.
+pub(super) struct Asker<'a> {
+    pub mapping: &'a Mapping,
+    pub dialect: Dialect,
+    pub odd_rows: &'a Trouble,
+}
+
+impl Asker<'_> {
+    /// Finds the rows of all serials by `ask`, and reads them as those of one are read.
+    /// `find` looks one up by itself, where a row does not tell which it belongs to.
+    pub(super) fn find_many(
+        &self,
+        serials: &[Serial],
+        ask: impl Fn(&str, &[Parameter]) -> Result<Vec<Row>, StoreError>,
+        find: impl Fn(&Serial) -> Found,
+    ) -> Result<Vec<Found>, StoreError> {
+        let Self { mapping, dialect, odd_rows } = *self;
+        // The same statement for any number of them, so that it is prepared once.
+        let statement = mapping.statement_for(dialect, PAGE);
+        let mut all = Vec::with_capacity(serials.len());
+        for serials in serials.chunks(PAGE) {
+            let rows = ask(&statement, &mapping.parameters_for(serials, dialect, PAGE))?;
+            let Some(readings) = row::read_many(mapping, serials, rows) else {
+                for serial in serials {
+                    all.push(match find(serial) {
+                        Err(unavailable @ StoreError::Unavailable(_)) => return Err(unavailable),
+                        found => found,
+                    });
+                }
+                continue;
+            };
+            all.extend(readings.into_iter().map(|reading| {
+                reading.map(|reading| {
+                    row::report(&reading.oddities, odd_rows, Instant::now());
+                    reading.record
+                })
+            }));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,81 @@
+//! Many rows at once, for those who go through the whole table.
+
+use mysql::Value;
+use mysql::consts::ColumnType;
+
+use crate::serial::Serial;
+use crate::status::IssuerId;
+use crate::store::many::Asker;
+use crate::store::mapping::pages::{Comparison, Key};
+use crate::store::mapping::{Dialect, Parameter, SerialFormat, hexadecimal};
+use crate::store::mysql::Mysql;
+use crate::store::mysql::dial::{Link, columns};
+use crate::store::mysql::keeper::Failure;
+use crate::store::walk::{Line, Table};
+use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
+
+impl Mysql {
+    pub(super) fn all_of(
+        &self,
+        issuer: IssuerId,
+        serials: &[Serial],
+    ) -> Result<Vec<Found>, StoreError> {
+        let mapping = &self.keeper.dialler.options.mapping;
+        let asker = Asker { mapping, dialect: Dialect::Mysql, odd_rows: &self.odd_rows };
+        let ask = |statement: &str, parameters: &[Parameter]| {
+            let question = |link: &mut Link| link.rows_by(statement, parameters, columns);
+            self.keeper.ask_by(&question).map_err(unavailable)
+        };
+        asker.find_many(serials, ask, |serial| self.find(issuer, serial))
+    }
+
+    pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        let mapping = &self.keeper.dialler.options.mapping;
+        let table = Table::new((mapping, Dialect::Mysql), wanted, |statement, parameters| {
+            let read = |row: &mysql::Row| line(row, mapping.serial);
+            let question = |link: &mut Link| link.rows_by(statement, parameters, read);
+            self.keeper.ask_by(&question).map_err(unavailable)
+        })?;
+        Ok(Box::new(table))
+    }
+}
+
+fn unavailable(failure: Failure) -> StoreError {
+    StoreError::Unavailable(Box::new(failure))
+}
+
+fn line(row: &mysql::Row, format: SerialFormat) -> Line {
+    let kind = row.columns_ref().first().map(mysql::Column::column_type);
+    let plain = |parameter| Some(Key { parameter, comparison: Comparison::Plain });
+    let as_digits =
+        |digits: String, comparison| Some(Key { parameter: Parameter::Text(digits), comparison });
+    let (key, stored) = match row.as_ref(0) {
+        Some(Value::Bytes(digits)) if kind == Some(ColumnType::MYSQL_TYPE_NEWDECIMAL) => {
+            let text = String::from_utf8_lossy(digits).into_owned();
+            (as_digits(text, Comparison::Decimal), digits.clone())
+        }
+        Some(Value::Bytes(octets)) if format == SerialFormat::Binary => {
+            (as_digits(hexadecimal(octets), Comparison::Octets), octets.clone())
+        }
+        Some(Value::Bytes(text)) => (plain(Parameter::Octets(text.clone())), text.clone()),
+        Some(Value::Int(number)) => {
+            (plain(Parameter::Integer(*number)), number.to_string().into_bytes())
+        }
+        Some(Value::UInt(number)) => {
+            let digits = number.to_string();
+            let key = match i64::try_from(*number) {
+                Ok(number) => plain(Parameter::Integer(number)),
+                Err(_) => as_digits(digits.clone(), Comparison::Decimal),
+            };
+            (key, digits.into_bytes())
+        }
+        _ => (None, Vec::new()),
+    };
+    let second = match row.as_ref(1) {
+        Some(Value::Bytes(octets)) => Some(octets.clone()),
+        Some(Value::Int(number)) => Some(number.to_string().into_bytes()),
+        Some(Value::UInt(number)) => Some(number.to_string().into_bytes()),
+        _ => None,
+    };
+    Line { key, stored, second }
+}

@@ -1,0 +1,69 @@
+//! Many rows at once, for those who go through the whole table.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Row, params_from_iter};
+
+use crate::serial::Serial;
+use crate::status::IssuerId;
+use crate::store::many::Asker;
+use crate::store::mapping::pages::{Comparison, Key};
+use crate::store::mapping::{Dialect, Parameter};
+use crate::store::sqlite::{Failure, Sqlite, columns};
+use crate::store::walk::{Line, Table};
+use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
+
+impl Sqlite {
+    pub(super) fn all_of(
+        &self,
+        issuer: IssuerId,
+        serials: &[Serial],
+    ) -> Result<Vec<Found>, StoreError> {
+        let mapping = &self.options.mapping;
+        let asker = Asker { mapping, dialect: Dialect::Sqlite, odd_rows: &self.odd_rows };
+        let ask = |statement: &str, parameters: &[Parameter]| {
+            let rows = self.ask(|connection| {
+                let mut statement = connection.prepare_cached(statement)?;
+                statement.query_map(params_from_iter(parameters), columns)?.collect()
+            });
+            rows.map_err(unavailable)
+        };
+        asker.find_many(serials, ask, |serial| self.find(issuer, serial))
+    }
+
+    pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        let mapping = (&self.options.mapping, Dialect::Sqlite);
+        let table = Table::new(mapping, wanted, |statement, parameters| {
+            let lines = self.ask(|connection| {
+                let mut statement = connection.prepare_cached(statement)?;
+                statement.query_map(params_from_iter(parameters), line)?.collect()
+            });
+            lines.map_err(unavailable)
+        })?;
+        Ok(Box::new(table))
+    }
+}
+
+fn unavailable(failure: Failure) -> StoreError {
+    StoreError::Unavailable(Box::new(failure))
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
+    let (key, stored) = match row.get_ref(0)? {
+        ValueRef::Integer(number) => {
+            (Some(Parameter::Integer(number)), number.to_string().into_bytes())
+        }
+        ValueRef::Text(text) => {
+            let key = str::from_utf8(text).ok().map(|text| Parameter::Text(text.to_owned()));
+            (key, text.to_vec())
+        }
+        ValueRef::Blob(octets) => (Some(Parameter::Octets(octets.to_vec())), octets.to_vec()),
+        ValueRef::Real(_) | ValueRef::Null => (None, Vec::new()),
+    };
+    let second = match row.get_ref(1)? {
+        ValueRef::Text(octets) | ValueRef::Blob(octets) => Some(octets.to_vec()),
+        ValueRef::Integer(number) => Some(number.to_string().into_bytes()),
+        ValueRef::Real(_) | ValueRef::Null => None,
+    };
+    let key = key.map(|parameter| Key { parameter, comparison: Comparison::Plain });
+    Ok(Line { key, stored, second })
+}

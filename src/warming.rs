@@ -1,0 +1,431 @@
+//! Signs answers ahead of time, page by page, on all cores.
+//!
+//! Which certificates, how fast and until when is the caller's to say; whether an answer
+//! is due, and what it says, is the responder's.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cache::Disk;
+use crate::logging::{chain, quoted};
+use crate::ocsp::{CertId, Spelling};
+use crate::responder::Responder;
+use crate::responder::ahead::{AheadError, Due, Seen};
+use crate::responder::issuers::Acting;
+use crate::serial::Serial;
+use crate::signer::certificate;
+use crate::status::{CertRecord, CertStatus};
+use crate::store::{Dates, Found, Listed, Page, StoreError, Walk, WalkError, Wanted};
+use crate::time::Timestamp;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which certificates.
+    pub choice: Choice,
+    /// How clients will ask; at least one.
+    pub spellings: Vec<Spelling>,
+    /// Answers that end within this time are signed anew too.
+    pub left: Duration,
+    /// Threads that sign.
+    pub threads: usize,
+    /// The most signatures in a second.
+    pub rate: Option<u32>,
+}
+
+/// Which certificates, by their dates: those that all of it is true of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Not longer ago than this.
+    pub issued_within: Option<Duration>,
+    /// Not later than in this time, and not before now.
+    pub ends_within: Option<Duration>,
+    /// Those that have ended.
+    pub ended: Ended,
+}
+
+/// What is done about certificates that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// The same as about the others.
+    #[default]
+    Included,
+    /// Nothing.
+    LeftOut,
+}
+
+/// How far it has come; read by others meanwhile.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Rows counted, once all of them are.
+    pub total: AtomicU64,
+    /// Rows read.
+    pub rows: AtomicU64,
+    /// Answers signed.
+    pub signed: AtomicU64,
+    /// Answers that were there, or that another process knows better.
+    pub kept: AtomicU64,
+    /// Those of the two that say revoked.
+    pub revoked: AtomicU64,
+    /// Rows that somebody must mend.
+    pub failed: AtomicU64,
+    /// Rows that are not found by their serial number, or no longer.
+    pub lost: AtomicU64,
+    /// Certificates whose dates cannot be told.
+    pub undated: AtomicU64,
+}
+
+/// How it ended, unless by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is done.
+    Done,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// Why it did not go on. What was done until then stays.
+#[derive(Debug, thiserror::Error)]
+pub enum WarmError {
+    /// The certificates cannot be gone through.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The database went away, say.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An answer cannot be signed, or not kept.
+    #[error(transparent)]
+    Ahead(#[from] AheadError),
+}
+
+/// Signs for `issuer` what the plan says, until it is done or `stop` is set.
+///
+/// # Errors
+///
+/// The first [`WarmError`] of any thread.
+pub fn run(
+    responder: &Responder,
+    (issuer, disk): (Acting<'_>, &Disk),
+    plan: &Plan,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, WarmError> {
+    let store = issuer.store();
+    let run = Run {
+        responder,
+        issuer,
+        disk,
+        plan,
+        progress,
+        stop,
+        walk: Mutex::new(store.walk(issuer.id(), plan.choice.wanted())?),
+        pace: plan.rate.map(Pace::new),
+        error: Mutex::default(),
+        over: AtomicBool::new(false),
+    };
+    let mut counting = store.walk(issuer.id(), Wanted::Serials)?;
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..plan.threads.max(1)).map(|_| scope.spawn(|| run.work())).collect();
+        scope.spawn(|| run.count(&mut *counting));
+        let panicked = workers.into_iter().filter_map(|worker| worker.join().err()).last();
+        run.over.store(true, Ordering::Relaxed);
+        if let Some(panic) = panicked {
+            // Not to end as if all were signed.
+            resume_unwind(panic);
+        }
+    });
+    let error = run.error.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (error, stop.load(Ordering::Relaxed)) {
+        (Some(error), _) => Err(error),
+        (None, true) => Ok(Outcome::Stopped),
+        (None, false) => Ok(Outcome::Done),
+    }
+}
+
+impl Choice {
+    /// What a store must tell of each certificate.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        match (self.issued_within, self.ends_within, self.ended) {
+            (Some(_), ..) => Wanted::BothEnds,
+            (None, None, Ended::Included) => Wanted::Serials,
+            (None, ..) => Wanted::End,
+        }
+    }
+
+    /// Whether a certificate is one of these at `now`. `None`: its dates cannot be told.
+    #[must_use]
+    pub fn includes(&self, dates: &Dates, now: Timestamp) -> Option<bool> {
+        let (begins, ends) = match (dates, self.wanted()) {
+            (_, Wanted::Serials) => return Some(true),
+            (Dates::Ends(ends), Wanted::End) => (None, *ends),
+            (Dates::Certificate(octets), _) => {
+                let (begins, ends) = certificate::lifetime(octets)?;
+                (Some(begins), ends)
+            }
+            _ => return None,
+        };
+        let is_recent = |within| {
+            begins.is_some_and(|begins| begins >= now.saturating_sub(within) && begins <= now)
+        };
+        let is_ending = |within| now <= ends && ends <= now.saturating_add(within);
+        Some(
+            self.issued_within.is_none_or(is_recent)
+                && self.ends_within.is_none_or(is_ending)
+                && (self.ended == Ended::Included || now <= ends),
+        )
+    }
+}
+
+impl Progress {
+    fn add(counter: &AtomicU64, number: usize) {
+        counter.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
+    fn note(counter: &AtomicU64, record: &CertRecord, progress: &Self) {
+        Self::add(counter, 1);
+        if record.status != CertStatus::Good {
+            Self::add(&progress.revoked, 1);
+        }
+    }
+}
+
+struct Run<'a> {
+    responder: &'a Responder,
+    issuer: Acting<'a>,
+    disk: &'a Disk,
+    plan: &'a Plan,
+    progress: &'a Progress,
+    stop: &'a AtomicBool,
+    walk: Mutex<Box<dyn Walk + 'a>>,
+    pace: Option<Pace>,
+    error: Mutex<Option<WarmError>>,
+    /// Whether one of the threads has met an error, or all have ended.
+    over: AtomicBool,
+}
+
+impl Run<'_> {
+    fn work(&self) {
+        let worked = self.try_work();
+        if let Err(error) = worked {
+            self.over.store(true, Ordering::Relaxed);
+            self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    fn try_work(&self) -> Result<(), WarmError> {
+        while !self.is_over() {
+            let page = {
+                let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
+                walk.next_page()?
+            };
+            let Some(page) = page else { return Ok(()) };
+            let rows = page.listed.len() + page.unreadable.len();
+            let serials = self.chosen(page);
+            // So that no row is old when its answer is signed, however slowly that goes.
+            let most = self.plan.rate.map_or(usize::MAX, |rate| rate.clamp(8, 240) as usize);
+            for serials in serials.chunks(most) {
+                self.sign_all(serials)?;
+            }
+            if !self.is_over() {
+                Progress::add(&self.progress.rows, rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificates of a page that the plan is about.
+    fn chosen(&self, page: Page) -> Vec<Serial> {
+        for key in page.unreadable {
+            self.note_broken(&key, "its serial number cannot be read");
+        }
+        let now = self.responder.now();
+        let is_chosen = |listed: &Listed| {
+            self.plan.choice.includes(&listed.dates, now).unwrap_or_else(|| {
+                Progress::add(&self.progress.undated, 1);
+                false
+            })
+        };
+        page.listed.into_iter().filter(is_chosen).map(|listed| listed.serial).collect()
+    }
+
+    fn sign_all(&self, serials: &[Serial]) -> Result<(), WarmError> {
+        if serials.is_empty() || self.is_over() {
+            return Ok(());
+        }
+        let at = self.responder.now();
+        let found = self.issuer.store().find_many(self.issuer.id(), serials)?;
+        for (serial, found) in serials.iter().zip(found) {
+            if self.is_over() {
+                return Ok(());
+            }
+            let Some(record) = self.record(serial, found) else { continue };
+            let hashes = self.issuer.certificate().hashes();
+            for spelling in &self.plan.spellings {
+                let der = hashes.cert_id(serial, *spelling).unwrap_or_default();
+                let Ok(cert_id) = CertId::from_der(&der) else { continue };
+                self.sign(&cert_id, Seen { record, at })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, serial: &Serial, found: Found) -> Option<CertRecord> {
+        match found {
+            Ok(Some(record)) => Some(record),
+            Ok(None) => {
+                log::debug!("row is not found by its serial number: serial={serial}");
+                Progress::add(&self.progress.lost, 1);
+                None
+            }
+            Err(error) => {
+                self.note_broken(&serial.to_string(), chain(&error));
+                None
+            }
+        }
+    }
+
+    fn sign(&self, cert_id: &CertId<'_>, seen: Seen) -> Result<(), WarmError> {
+        let place = (self.issuer, self.disk);
+        let progress = self.progress;
+        let mut due = self.responder.due(place, cert_id, seen, self.plan.left);
+        if due == Due::Yes {
+            if self.pace.as_ref().is_some_and(|pace| !pace.wait(|| self.is_over())) {
+                return Ok(());
+            }
+            due = self.responder.sign_ahead(place, cert_id, seen)?;
+        } else if due == Due::Overtaken {
+            log::debug!("another process has seen the row later: serial={}", cert_id.serial());
+        }
+        let counter = if due == Due::Yes { &progress.signed } else { &progress.kept };
+        Progress::note(counter, &seen.record, progress);
+        Ok(())
+    }
+
+    fn note_broken(&self, key: &str, problem: impl std::fmt::Display) {
+        let before = self.progress.failed.fetch_add(1, Ordering::Relaxed);
+        if before < MOST_TOLD {
+            log::error!(
+                "row cannot be understood, not signed: issuer={} key={} error={}",
+                self.issuer.id().0,
+                quoted(key),
+                quoted(problem)
+            );
+        }
+    }
+
+    /// Counts the rows beside those who sign: only a number to be shown.
+    fn count(&self, walk: &mut dyn Walk) {
+        let mut total = 0;
+        while !self.is_over() {
+            let begun = Instant::now();
+            match walk.skip() {
+                Ok(Some(rows)) => total += rows,
+                Ok(None) => {
+                    self.progress.total.fetch_add(total, Ordering::Relaxed);
+                    return;
+                }
+                Err(error) => {
+                    log::debug!("rows not counted: error={}", quoted(chain(&error)));
+                    return;
+                }
+            }
+            // Half of the time the database is left to the others.
+            thread::sleep(begun.elapsed());
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Signatures at even distances.
+struct Pace {
+    next: Mutex<Instant>,
+    distance: Duration,
+}
+
+impl Pace {
+    fn new(rate: u32) -> Self {
+        Self { next: Mutex::new(Instant::now()), distance: Duration::from_secs(1) / rate.max(1) }
+    }
+
+    /// Waits for the next turn; whether there is one before it is over.
+    fn wait(&self, is_over: impl Fn() -> bool) -> bool {
+        let turn = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = (*next).max(Instant::now());
+            *next = turn + self.distance;
+            turn
+        };
+        loop {
+            if is_over() {
+                return false;
+            }
+            let left = turn.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(LOOK_AGAIN));
+        }
+    }
+}
+
+/// More broken rows are counted, not told one by one.
+const MOST_TOLD: u64 = 20;
+/// How soon a wait notices the end.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_unix(day * 86_400)
+    }
+
+    #[test]
+    fn a_certificate_is_chosen_by_when_it_ends() {
+        let includes = |choice: Choice, ends: i64| choice.includes(&Dates::Ends(at(ends)), at(100));
+        let ending = Choice { ends_within: Some(7 * DAY), ..Choice::default() };
+        for (ends, expected) in [(99, false), (100, true), (107, true), (108, false)] {
+            assert_eq!(includes(ending, ends), Some(expected), "{ends}");
+        }
+        let unexpired = Choice { ended: Ended::LeftOut, ..Choice::default() };
+        for (ends, expected) in [(99, false), (100, true), (9_000, true)] {
+            assert_eq!(includes(unexpired, ends), Some(expected), "{ends}");
+        }
+        assert_eq!(includes(Choice::default(), 1), Some(true));
+    }
+
+    #[test]
+    fn dates_that_cannot_be_told_choose_nothing_unless_none_are_asked_for() {
+        let recent = Choice { issued_within: Some(DAY), ..Choice::default() };
+        let ending = Choice { ends_within: Some(DAY), ..Choice::default() };
+        let garbage = || Dates::Certificate(b"PEM".to_vec());
+        for choice in [recent, ending] {
+            for dates in [Dates::Untold, garbage(), Dates::Certificate(Vec::new())] {
+                assert_eq!(choice.includes(&dates, at(100)), None, "{dates:?}");
+            }
+            assert_eq!(Choice::default().includes(&garbage(), at(100)), Some(true));
+        }
+        assert_eq!(recent.includes(&Dates::Ends(at(100)), at(100)), None);
+        assert!(Choice::default().wanted() < ending.wanted() && ending.wanted() < recent.wanted());
+    }
+
+    #[test]
+    fn a_pace_lets_no_more_through_than_its_rate_and_ends_at_once() {
+        let pace = Pace::new(50);
+        let begun = Instant::now();
+        assert!((0..6).all(|_| pace.wait(|| false)));
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+        assert!(!pace.wait(|| true));
+    }
+}

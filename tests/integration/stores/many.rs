@@ -1,0 +1,182 @@
+//! Many rows at once: all that a store has, and many serials looked up together.
+
+use std::collections::BTreeSet;
+
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::status::IssuerId;
+use ocsp_fcgi::store::mapping::{Mapping, SerialFormat};
+use ocsp_fcgi::store::{Dates, StatusStore, StoreError, WalkError, Wanted};
+
+use crate::stores::tables::{On, World, mapped};
+use crate::stores::{find, on_each_store};
+
+// rule: ANS-1, REQ-5
+#[test]
+fn many_serials_are_looked_up_at_once_and_each_as_if_it_were_alone() {
+    on_each_store(|table, store| {
+        let mut serials = Vec::new();
+        for number in 0..700 {
+            let key = match number % 4 {
+                0 => format!("0x{:x}", number + 1),
+                1 => format!("0x{:04x}", number + 1),
+                2 => format!("0x{:X}", number + 1),
+                _ => format!("0x00ff{number:04x}"),
+            };
+            let rest = match number % 5 {
+                0 => "'Revoked', '2026-01-02 03:04:05', 'superseded'",
+                1 => "'lost', NULL, NULL",
+                _ => "'Valid', NULL, NULL",
+            };
+            serials.push(Serial::from_hex(&key).unwrap());
+            table.insert(&key, rest);
+        }
+        // In two spellings: revoked counts, whichever page each row is in.
+        for (key, rest) in [
+            ("0xa1b", "'Valid', NULL, NULL"),
+            ("0x0a1b", "'Revoked', '2026-01-02 03:04:05', NULL"),
+            ("0x00FF0002", "'Revoked', '2026-01-02 03:04:05', NULL"),
+            ("0xff0002", "'Valid', NULL, NULL"),
+        ] {
+            serials.push(Serial::from_hex(key).unwrap());
+            table.insert(key, rest);
+        }
+        serials.extend(["0e01", "0e02"].map(|hex| Serial::from_hex(hex).unwrap()));
+        let found = store.find_many(IssuerId(0), &serials).unwrap();
+        assert_eq!(found.len(), serials.len());
+        let mut kinds = [0; 4];
+        for (serial, found) in serials.iter().zip(found) {
+            let alone = find(store, &serial.to_hex());
+            kinds[match &alone {
+                Ok(None) => 0,
+                Ok(Some(record)) if record.status == ocsp_fcgi::status::CertStatus::Good => 1,
+                Ok(Some(_)) => 2,
+                Err(_) => 3,
+            }] += 1;
+            assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{serial}");
+        }
+        assert!(kinds.iter().all(|count| *count >= 2), "{kinds:?}");
+        assert!(store.find_many(IssuerId(0), &[]).unwrap().is_empty());
+        table.run("DROP TABLE list_certs");
+        let gone = store.find_many(IssuerId(0), &serials);
+        assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
+    });
+}
+
+#[test]
+fn every_row_is_met_once_page_by_page() {
+    on_each_store(|table, store| {
+        assert!(walk(store).is_empty());
+        let values: Vec<_> =
+            (0..1_000).map(|number| format!("('0x{:x}', 'Valid', 'PEM')", number * 7)).collect();
+        table.run(&format!(
+            "INSERT INTO list_certs (cert_num, status, cert) VALUES {}",
+            values.join(",")
+        ));
+        let wanted = (0..1_000).map(|number: u32| serial(&(number * 7).to_be_bytes())).collect();
+        assert_eq!(walk(store), wanted);
+        table.insert("nonsense", "'Valid', NULL, NULL");
+        let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+        let mut unreadable = Vec::new();
+        while let Some(page) = pages.next_page().unwrap() {
+            unreadable.extend(page.unreadable);
+        }
+        assert_eq!(unreadable, ["nonsense"]);
+    });
+}
+
+#[test]
+fn columns_of_every_type_are_gone_through_and_looked_up() {
+    for (on, format, kind, make) in [
+        (On::Maria, SerialFormat::Decimal, "VARCHAR(60)", "CONCAT(n * 1000003, '')"),
+        (On::Maria, SerialFormat::Decimal, "DECIMAL(65,0)", "n + 987654321098765432109876543210"),
+        (On::Maria, SerialFormat::Decimal, "BIGINT", "n * 1000003"),
+        (On::Maria, SerialFormat::Decimal, "BIGINT UNSIGNED", "18446744073709550000 + n"),
+        (
+            On::Maria,
+            SerialFormat::Binary,
+            "VARBINARY(32)",
+            "UNHEX(LPAD(HEX(n * 1000003), 40, '7'))",
+        ),
+        (On::Maria, SerialFormat::Binary, "BINARY(20)", "UNHEX(LPAD(HEX(n * 1000003), 40, '0'))"),
+        (On::Maria, SerialFormat::Hexadecimal, "CHAR(64) CHARACTER SET latin1", "HEX(n * 1000003)"),
+        (On::Sqlite, SerialFormat::Decimal, "INTEGER", "n * 1000003"),
+        (On::Sqlite, SerialFormat::Decimal, "", "n * 1000003"),
+        (On::Sqlite, SerialFormat::Decimal, "TEXT", "n || '987654321098765432109876543210'"),
+        (On::Sqlite, SerialFormat::Binary, "BLOB", "CAST('octets' || n AS BLOB)"),
+    ] {
+        let world = World::new(on);
+        world.run(&format!(
+            "CREATE TABLE certs (number {kind}, ca VARCHAR(9), state VARCHAR(9), at TEXT, why TEXT)"
+        ));
+        let numbers = match on {
+            On::Maria => "(SELECT seq AS n FROM seq_1_to_700) AS numbers",
+            On::Sqlite => {
+                "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 700) \
+                 SELECT n FROM c)"
+            }
+        };
+        for ca in ["one", "two"] {
+            world.run(&format!(
+                "INSERT INTO certs SELECT {make}, '{ca}', 'Valid', NULL, NULL FROM {numbers}"
+            ));
+        }
+        let mut mapping = Mapping { serial: format, ..mapped("number", "state", "at", "why") };
+        mapping.columns.issuer = Some("ca".to_owned());
+        mapping.issuer = Some("two".to_owned());
+        let store = world.store(mapping);
+        let all = walk(&*store);
+        assert_eq!(all.len(), 700, "{on:?} {kind}");
+        let all: Vec<_> = all.into_iter().collect();
+        let found = store.find_many(IssuerId(0), &all).unwrap();
+        assert!(found.iter().all(|found| matches!(found, Ok(Some(_)))), "{on:?} {kind}");
+        // Only the row asked for, however near the others are.
+        world.run("DELETE FROM certs WHERE state = 'Valid'");
+        let found = store.find_many(IssuerId(0), &all).unwrap();
+        assert!(found.iter().all(|found| matches!(found, Ok(None))), "{on:?} {kind}");
+    }
+}
+
+#[test]
+fn certificates_are_told_where_their_dates_are_wanted() {
+    on_each_store(|table, store| {
+        table
+            .run("INSERT INTO list_certs (cert_num, status, cert) VALUES ('0x01', 'Valid', 'PEM')");
+        for (wanted, dates) in [
+            (Wanted::Serials, Dates::Untold),
+            (Wanted::End, Dates::Certificate(b"PEM".to_vec())),
+            (Wanted::BothEnds, Dates::Certificate(b"PEM".to_vec())),
+        ] {
+            let mut pages = store.walk(IssuerId(0), wanted).unwrap();
+            let page = pages.next_page().unwrap().unwrap();
+            assert_eq!(page.listed[0].dates, dates);
+            assert!(pages.next_page().unwrap().is_none());
+        }
+    });
+    let world = World::new(On::Sqlite);
+    let store = world.store(mapped("number", "state", "at", "why"));
+    let refused = store.walk(IssuerId(0), Wanted::End);
+    assert!(matches!(refused, Err(WalkError::NoDates(_))));
+}
+
+/// All serials; each row was met once, and as many were counted.
+#[track_caller]
+fn walk(store: &dyn StatusStore) -> BTreeSet<Serial> {
+    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let (mut all, mut rows) = (BTreeSet::new(), 0);
+    while let Some(page) = pages.next_page().unwrap() {
+        rows += page.listed.len();
+        all.extend(page.listed.into_iter().map(|listed| listed.serial));
+    }
+    assert_eq!(rows, all.len(), "rows met twice");
+    let mut counting = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let mut counted = 0;
+    while let Some(more) = counting.skip().unwrap() {
+        counted += more;
+    }
+    assert_eq!(counted, rows as u64);
+    all
+}
+
+fn serial(octets: &[u8]) -> Serial {
+    Serial::from_be_bytes(octets).unwrap()
+}
