@@ -115,7 +115,7 @@ impl Dialler {
     fn connect(&self, host: usize) -> Result<Conn, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
-            match Conn::new(opts) {
+            match Conn::new(opts).and_then(with_causal_reads) {
                 Ok(conn) => return Ok(conn),
                 Err(error) => problem = words(&error),
             }
@@ -165,6 +165,18 @@ impl Dialler {
             // the table as it is, not a snapshot of earlier.
             .init(vec!["SET time_zone = '+00:00', autocommit = 1"])
             .ssl_opts(ssl(&options.tls)?))
+    }
+}
+
+/// Has a node of a Galera cluster answer only when it has applied all that the others
+/// have written, and fail when it cannot know. Otherwise one that was stopped for a
+/// while, or gives its data to a new node, would say good of what is revoked.
+fn with_causal_reads(mut conn: Conn) -> mysql::Result<Conn> {
+    match conn.query_drop("SET SESSION wsrep_sync_wait = 1") {
+        // A server that has never heard of Galera.
+        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => Ok(conn),
+        Err(error) => Err(error),
+        Ok(()) => Ok(conn),
     }
 }
 
@@ -304,6 +316,8 @@ fn moment(value: &Value) -> Moment {
     }
 }
 
+/// ER_UNKNOWN_SYSTEM_VARIABLE.
+const UNKNOWN_VARIABLE: u16 = 1193;
 const NO_ANSWER: &str = "no answer within the time-out";
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
 const MAX_PACKET: usize = 1 << 20;
