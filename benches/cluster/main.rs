@@ -105,7 +105,7 @@ fn phase(world: &mut World, load: &Load<'_>, number: usize) -> Seen {
             });
         }
         if event == Event::NodeFrozen {
-            world.revoke(load.examiner.truth, REVOKED_TOGETHER);
+            scope.spawn(|| world.revoke(load.examiner.truth, REVOKED_TOGETHER));
         }
         watch::revoke(world, load.examiner, REVOKED_ALONE[number])
     });

@@ -1,13 +1,13 @@
 //! The cluster, two responders on it, and nginx before them.
 
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use mysql::prelude::Queryable;
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{KeyKind, write_private};
-use std::ops::Range;
-use std::time::Instant;
 
 use crate::galera::{Cluster, Node, Timers};
 use crate::question::{FIRST_SERIAL, serial};
@@ -73,7 +73,7 @@ impl Responder {
         let text = format!(
             "port = {port}\nitcert = \"../ca.crt\"\nitkey = \"../ca.key\"\ncachefolder = \"cache\"\n\
              dbip = [{hosts}]\ndbname = \"certs\"\ndbuser = \"ocsp\"\ndbpassword = \"{PASSWORD}\"\n\
-             [log]\ntarget = \"stderr\"\n"
+             [database]\ntimeout = \"3s\"\n[log]\ntarget = \"stderr\"\n"
         );
         write_private(&config, text.as_bytes()).unwrap();
         let running = Some(Running::start(&config, port));

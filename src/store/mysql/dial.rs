@@ -4,6 +4,8 @@
 //! and a TLS peer can all be slower than the time-outs of a socket allow, so a
 //! thread of its own makes the connection and the caller stops waiting for it.
 
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -200,8 +202,13 @@ pub(super) fn words(error: &mysql::Error) -> String {
 /// Whether the peer was silent for too long.
 pub(super) fn timed_out(error: &mysql::Error) -> bool {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
-    let mysql::Error::IoError(error) = error else { return false };
-    matches!(error.kind(), TimedOut | WouldBlock)
+    let error = match error {
+        mysql::Error::IoError(error) => Some(error),
+        // While a packet is read, its type is one of a crate below.
+        mysql::Error::CodecError(error) => error.source().and_then(|error| error.downcast_ref()),
+        _ => None,
+    };
+    error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
 }
 
 /// One attempt under way; ends when dropped.
