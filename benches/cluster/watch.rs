@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::question::{Examiner, Form, Outcome, Signature};
+use crate::support::web::OnDrop;
 use crate::truth::{FRESHNESS, Status};
 use crate::world::World;
 
@@ -35,6 +36,8 @@ pub fn revoke(world: &World, examiner: &Examiner<'_>, certificate: u32) -> Seen 
     ];
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Ends the threads when this one panics.
+        let ends = OnDrop(&over);
         let over = &over;
         let threads = places.map(|(place, form)| {
             scope.spawn(move || poll(examiner, (place, form), certificate, over))
@@ -49,7 +52,7 @@ pub fn revoke(world: &World, examiner: &Examiner<'_>, certificate: u32) -> Seen 
         {
             thread::sleep(Duration::from_millis(10));
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         let mut wrong = Vec::new();
         let after = threads.map(|thread| {
             let (seen, problems) = thread.join().unwrap();
