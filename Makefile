@@ -2,10 +2,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test hsm interop fmt lint doc demo install
+.PHONY: help check test hsm interop bench-cluster fmt lint doc demo install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 check: ## all that CI runs: install what the tests need, then test
 	./test.sh
@@ -20,6 +20,10 @@ hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 
 interop: ## other people's clients and linters; ./interop.sh installs them first
 	cargo test --locked --test interop -- $(CLIENTS)
+
+bench-cluster: ## three databases, two responders, and what clients get while parts fail
+	tests/packages.sh bench-cluster
+	cargo bench --locked --bench cluster -- $(TIMERS)
 
 fmt: ## format the Rust files
 	cargo fmt --all

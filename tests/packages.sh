@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sees to the packages that the demo or the tests need: `packages.sh demo`,
-# `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token, and
-# `packages.sh interop` for those with other people's clients.
+# `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token,
+# `packages.sh interop` for those with other people's clients, and
+# `packages.sh bench-cluster` for the measurements on several databases.
 #
 # Does nothing when all is there. Otherwise root on Debian gets them by apt-get,
 # with no service started; everybody else gets a sentence that names them.
@@ -54,6 +55,17 @@ interop_needs() {
     need python3-venv python3 -c 'import ensurepip, venv'
 }
 
+bench_cluster_needs() {
+    demo_needs
+    need make program make
+    need nginx program nginx
+    need mariadb-server program mariadbd
+    need galera-4 test -e /usr/lib/galera/libgalera_smm.so
+    need rsync program rsync
+    need lsof program lsof
+    need iproute2 program ss
+}
+
 main() {
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # not in everybody's on Debian
     missing=''
@@ -62,7 +74,8 @@ main() {
         tests) tests_need ;;
         hsm) hsm_needs ;;
         interop) interop_needs ;;
-        *) fail 'usage: packages.sh demo | tests | hsm | interop' ;;
+        bench-cluster) bench_cluster_needs ;;
+        *) fail 'usage: packages.sh demo | tests | hsm | interop | bench-cluster' ;;
     esac
     [ -n "$missing" ] || exit 0
     echo "$0: missing:$missing" >&2

@@ -4,6 +4,8 @@
 //! and a TLS peer can all be slower than the time-outs of a socket allow, so a
 //! thread of its own makes the connection and the caller stops waiting for it.
 
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -134,7 +136,7 @@ impl Dialler {
     fn connect(&self, host: usize) -> Result<Conn, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
-            match Conn::new(opts) {
+            match Conn::new(opts).and_then(with_causal_reads) {
                 Ok(conn) => return Ok(conn),
                 Err(error) => problem = words(&error),
             }
@@ -187,6 +189,18 @@ impl Dialler {
     }
 }
 
+/// Has a node of a Galera cluster answer only when it has applied all that the others
+/// have written, and fail when it cannot know. Otherwise one that was stopped for a
+/// while, or gives its data to a new node, would say good of what is revoked.
+fn with_causal_reads(mut conn: Conn) -> mysql::Result<Conn> {
+    match conn.query_drop("SET SESSION wsrep_sync_wait = 1") {
+        // A server that has never heard of Galera.
+        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => Ok(conn),
+        Err(error) => Err(error),
+        Ok(()) => Ok(conn),
+    }
+}
+
 /// What went wrong, without the crate's names for it.
 pub(super) fn words(error: &mysql::Error) -> String {
     match error {
@@ -207,8 +221,13 @@ pub(super) fn words(error: &mysql::Error) -> String {
 /// Whether the peer was silent for too long.
 pub(super) fn timed_out(error: &mysql::Error) -> bool {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
-    let mysql::Error::IoError(error) = error else { return false };
-    matches!(error.kind(), TimedOut | WouldBlock)
+    let error = match error {
+        mysql::Error::IoError(error) => Some(error),
+        // While a packet is read, its type is one of a crate below.
+        mysql::Error::CodecError(error) => error.source().and_then(|error| error.downcast_ref()),
+        _ => None,
+    };
+    error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
 }
 
 /// One attempt under way; ends when dropped.
@@ -323,6 +342,8 @@ fn moment(value: &Value) -> Moment {
     }
 }
 
+/// ER_UNKNOWN_SYSTEM_VARIABLE.
+const UNKNOWN_VARIABLE: u16 = 1193;
 const NO_ANSWER: &str = "no answer within the time-out";
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
 const MAX_PACKET: usize = 1 << 20;

@@ -26,7 +26,7 @@ pub(super) enum Failure {
     /// They failed a moment ago, and are left alone for the pause.
     #[error("not tried again yet after: {0}")]
     Paused(Arc<str>),
-    /// Others held every connection for the whole time-out.
+    /// Others held every connection for longer than the time-out.
     #[error("all {0} connections are in use")]
     Busy(usize),
 }
@@ -158,7 +158,8 @@ impl Keeper {
     fn lease(self: &Arc<Self>) -> Result<Lease<'_>, Failure> {
         let options = &self.dialler.options;
         let mut now = Instant::now();
-        let deadline = now + options.timeout;
+        // Longer than a silent host needs to be found out by those who hold one.
+        let deadline = now + options.timeout + options.connect_timeout;
         let mut state = self.lock();
         loop {
             if let Some(link) = state.idle.pop() {

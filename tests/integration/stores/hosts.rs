@@ -124,6 +124,42 @@ fn a_server_that_falls_silent_costs_each_caller_a_bounded_time() {
     }
 }
 
+#[test]
+fn a_first_host_that_falls_silent_costs_all_who_ask_one_time_out() {
+    let server = MariaDb::start();
+    let database = server.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let (second, name) = (MariaDb::shared(), &database.name);
+    let user = database.options(&[]);
+    for sql in [
+        format!("CREATE DATABASE {name}"),
+        format!(
+            "CREATE TABLE {name}.list_certs (cert_num varchar(50) PRIMARY KEY, status text, \
+             revocation_time datetime, revocation_reason text)"
+        ),
+        format!("INSERT INTO {name}.list_certs VALUES ('0x05', 'Valid', NULL, NULL)"),
+        format!("CREATE USER {name} IDENTIFIED BY '{}'", user.password),
+        format!("GRANT SELECT ON {name}.* TO {name}"),
+    ] {
+        second.run(&sql);
+    }
+    let mut options = database.options(&[server.tcp(), second.tcp()]);
+    options.timeout = Duration::from_secs(1);
+    options.connections = 1;
+    let store = Mysql::new(options);
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+    server.freeze();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert_eq!(status(&store, "05"), Some(CertStatus::Good)));
+        }
+    });
+    let took = start.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_millis(1900)).contains(&took), "{took:?}");
+    server.thaw();
+}
+
 fn tcp(port: u16) -> Host {
     Host::Tcp { host: "127.0.0.1".into(), port }
 }

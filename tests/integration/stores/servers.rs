@@ -77,6 +77,23 @@ fn a_server_is_reached_over_tcp_by_name_or_address_and_over_its_socket_as_config
     }
 }
 
+#[test]
+fn a_node_of_a_galera_cluster_is_asked_for_what_all_nodes_have_written() {
+    let database = MariaDb::shared().database();
+    // A table that tells what the session of its reader is set to.
+    for sql in [
+        "RENAME TABLE list_certs TO rows_of_certs",
+        "CREATE FUNCTION waits() RETURNS INT RETURN @@SESSION.wsrep_sync_wait",
+        "CREATE VIEW list_certs AS SELECT cert_num, revocation_time, revocation_reason, cert, \
+         IF(waits() = 1, status, 'stale') AS status FROM rows_of_certs",
+        "INSERT INTO rows_of_certs (cert_num, cert) VALUES ('0x05', '')",
+        "SET GLOBAL wsrep_sync_wait = 0",
+    ] {
+        database.run(sql);
+    }
+    assert_eq!(status(&database.store(), "05"), Some(CertStatus::Good));
+}
+
 // rule: ANS-5
 #[test]
 fn a_wrong_password_is_unavailable_and_named() {
