@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let worlds = world::all();
+    let mut asked = 0;
     let mut failures = Vec::new();
     println!("| client | version | asked | as wanted |\n| --- | --- | --- | --- |");
     for (name, run) in CLIENTS {
@@ -68,12 +69,13 @@ fn main() -> ExitCode {
                 let sentence = panic.downcast_ref::<String>().map_or("see above", String::as_str);
                 report.fail("ended early", "", sentence);
             }
+            asked += report.asked();
             failures.extend(report.print());
         }
     }
     for failure in &failures {
         println!("\n{failure}");
     }
-    println!("\n{} failed", failures.len());
+    println!("\n{asked} asked, {} failed", failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
