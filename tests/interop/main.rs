@@ -22,6 +22,8 @@ mod nss;
 mod openssl_ocsp;
 mod programs;
 mod report;
+mod strongswan;
+mod stunnel;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../integration/support/mod.rs"]
 mod support;
@@ -36,6 +38,7 @@ const CLIENTS: &[Client] = &[
     ("gnutls", gnutls::run),
     ("botan", botan::run),
     ("nss", nss::run),
+    ("strongswan", strongswan::run),
     ("python", programs::python),
     ("go", programs::go),
     ("java", programs::java),
@@ -43,6 +46,7 @@ const CLIENTS: &[Client] = &[
     ("pkilint", lint::run),
     ("nginx", tls::nginx),
     ("apache", tls::apache),
+    ("stunnel", stunnel::run),
     ("tls-clients", tls::clients),
     ("through-nginx", programs::through_nginx),
     ("vectors", mutations::run),
