@@ -7,8 +7,9 @@
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-check: ## all that CI runs: install what the tests need, then test
+check: ## all that CI runs: install what the tests need, then test, interop and hsm
 	./test.sh
+	./interop.sh
 
 test: lint ## lint, all tests (real nginx, Apache and MariaDB), documentation
 	cargo test --workspace --locked

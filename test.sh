@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that the tests need (for root; names them for others),
-# builds, and runs everything that CI runs.
+# builds, and runs formatting, lints, all tests and documentation.
 set -euo pipefail
 cd "$(dirname "$0")"
 tests/packages.sh tests

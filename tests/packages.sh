@@ -47,6 +47,10 @@ interop_needs() {
     need botan program botan
     need libnss3-tools program ocspclnt
     need libnss3-tools program vfychain
+    need strongswan-pki program pki
+    need libstrongswan-standard-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-openssl.so
+    need libstrongswan-extra-plugins test -e /usr/lib/ipsec/plugins/libstrongswan-curl.so
+    need stunnel4 program stunnel
     need golang-go program go
     need golang-golang-x-crypto-dev test -d /usr/share/gocode/src/golang.org/x/crypto/ocsp
     need openjdk-17-jdk-headless program javac
@@ -93,7 +97,11 @@ main() {
 need() {
     package=$1
     shift
-    "$@" >/dev/null 2>&1 || missing="$missing $package"
+    "$@" >/dev/null 2>&1 && return
+    case "$missing " in
+        *" $package "*) ;; # several things of one package
+        *) missing="$missing $package" ;;
+    esac
 }
 
 program() {

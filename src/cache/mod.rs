@@ -145,3 +145,31 @@ impl ResponseCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::IssuerHashes;
+    use crate::serial::Serial;
+    use crate::status::CertStatus;
+    use crate::time::Validity;
+
+    // rule: ANS-6
+    #[test]
+    fn an_answer_in_memory_is_not_given_at_its_next_update_nor_for_another_signer() {
+        let at = Timestamp::from_unix;
+        let memory = Arc::new(Memory::new(1 << 20));
+        let cache = ResponseCache::new(Arc::clone(&memory), None, b"signer");
+        let successor = ResponseCache::new(memory, None, b"successor");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let answer = (&b"answer"[..], cache.signer());
+        let entry = Entry::new(answer, CertStatus::Good, validity, at(19));
+        cache.put(&cert_id, Arc::new(entry), Basis::Listed);
+        assert!(cache.get(&cert_id, at(19)).is_some());
+        assert!(successor.get(&cert_id, at(19)).is_none());
+        assert!(cache.get(&cert_id, at(20)).is_none());
+        assert!(cache.get(&cert_id, at(9)).is_none());
+    }
+}

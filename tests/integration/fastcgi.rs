@@ -113,7 +113,9 @@ fn an_own_unix_socket_has_the_owner_the_group_and_the_mode_of_the_configuration(
         "itcert = \"ca.crt\"\nitkey = \"ca.key\"\n[listen]\nunix = \"s.sock\"\n\
          [database]\nsqlite = \"certs.db\"\n",
     );
-    let output = run(Command::new(PROGRAM).args(["serve", "--config"]).arg(&other), "ocsp-fcgi");
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--until-eof", "--config"]).arg(&other);
+    let output = run(&mut command, "ocsp-fcgi");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("another program is listening there"), "{stderr}");
@@ -440,7 +442,9 @@ fn a_port_that_is_taken_is_told() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let config = site.configure(&format!("port = {port}\n"));
-    let output = run(Command::new(PROGRAM).args(["serve", "--config"]).arg(&config), "ocsp-fcgi");
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--until-eof", "--config"]).arg(&config);
+    let output = run(&mut command, "ocsp-fcgi");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(&format!("listening: 127.0.0.1:{port}: ")), "{stderr}");

@@ -501,8 +501,10 @@ fn a_signer_that_may_not_sign_is_refused_at_the_start_with_the_reason() {
             "port = 1\nitcert = \"{ca}.crt\"\nitsigner = \"signer.crt\"\nitkey = \"signer.key\"\n\
              [database]\nsqlite = \"certs.db\"\n"
         ));
+        // Should it start all the same, it ends at once, and with another code.
         let mut command = Command::new(PROGRAM);
-        let output = run(command.args(["serve", "--config"]).arg(&config), "ocsp-fcgi");
+        let output =
+            run(command.args(["serve", "--until-eof", "--config"]).arg(&config), "ocsp-fcgi");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(reason), "wanted {reason:?} in {stderr}");

@@ -22,6 +22,8 @@ mod nss;
 mod openssl_ocsp;
 mod programs;
 mod report;
+mod strongswan;
+mod stunnel;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../integration/support/mod.rs"]
 mod support;
@@ -36,6 +38,7 @@ const CLIENTS: &[Client] = &[
     ("gnutls", gnutls::run),
     ("botan", botan::run),
     ("nss", nss::run),
+    ("strongswan", strongswan::run),
     ("python", programs::python),
     ("go", programs::go),
     ("java", programs::java),
@@ -43,6 +46,7 @@ const CLIENTS: &[Client] = &[
     ("pkilint", lint::run),
     ("nginx", tls::nginx),
     ("apache", tls::apache),
+    ("stunnel", stunnel::run),
     ("tls-clients", tls::clients),
     ("through-nginx", programs::through_nginx),
     ("vectors", mutations::run),
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let worlds = world::all();
+    let mut asked = 0;
     let mut failures = Vec::new();
     println!("| client | version | asked | as wanted |\n| --- | --- | --- | --- |");
     for (name, run) in CLIENTS {
@@ -68,12 +73,13 @@ fn main() -> ExitCode {
                 let sentence = panic.downcast_ref::<String>().map_or("see above", String::as_str);
                 report.fail("ended early", "", sentence);
             }
+            asked += report.asked();
             failures.extend(report.print());
         }
     }
     for failure in &failures {
         println!("\n{failure}");
     }
-    println!("\n{} failed", failures.len());
+    println!("\n{asked} asked, {} failed", failures.len());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -65,6 +65,11 @@ impl Report {
         self.failures.push(format!("FAILED {}, {topic}: {asked}\n{told}", self.client));
     }
 
+    /// How often the client was asked.
+    pub fn asked(&self) -> u32 {
+        self.topics.iter().map(|topic| topic.asked).sum()
+    }
+
     /// Prints the rows; what failed.
     pub fn print(self) -> Vec<String> {
         let mut first = format!("{} ({}s)", self.client, self.began.elapsed().as_secs());
