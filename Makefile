@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test hsm interop bench-cluster fmt lint doc demo install
+.PHONY: help check test hsm interop bench bench-cluster fmt lint doc demo install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 
 interop: ## other people's clients and linters; ./interop.sh installs them first
 	cargo test --locked --test interop -- $(CLIENTS)
+
+bench: ## the whole program under load, beside others; PARTS='repeats questions' for some
+	tests/packages.sh bench
+	cargo bench --locked --bench load -- $(PARTS)
 
 bench-cluster: ## three databases, two responders, and what clients get while parts fail
 	tests/packages.sh bench-cluster

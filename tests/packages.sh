@@ -2,6 +2,7 @@
 # Sees to the packages that the demo or the tests need: `packages.sh demo`,
 # `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token,
 # `packages.sh interop` for those with other people's clients, and
+# `packages.sh bench` for the measurements under load, and
 # `packages.sh bench-cluster` for the measurements on several databases.
 #
 # Does nothing when all is there. Otherwise root on Debian gets them by apt-get,
@@ -59,6 +60,12 @@ interop_needs() {
     need python3-venv python3 -c 'import ensurepip, venv'
 }
 
+bench_needs() {
+    tests_need
+    need wrk program wrk
+    need libfcgi-dev header fcgiapp.h
+}
+
 bench_cluster_needs() {
     demo_needs
     need make program make
@@ -78,8 +85,9 @@ main() {
         tests) tests_need ;;
         hsm) hsm_needs ;;
         interop) interop_needs ;;
+        bench) bench_needs ;;
         bench-cluster) bench_cluster_needs ;;
-        *) fail 'usage: packages.sh demo | tests | hsm | interop | bench-cluster' ;;
+        *) fail 'usage: packages.sh demo | tests | hsm | interop | bench | bench-cluster' ;;
     esac
     [ -n "$missing" ] || exit 0
     echo "$0: missing:$missing" >&2

@@ -64,19 +64,23 @@ impl Each<'_> {
             let response = client.send(&post(question));
             times.push(start.elapsed());
             octets += response.head.len() + response.body.len();
-            let said = match said(question, &response.body) {
-                Said::Good => "good",
-                Said::Revoked => "revoked",
-                Said::Unknown => "unknown",
-                Said::Nothing if response.body == TRY_LATER => "tryLater",
-                Said::Nothing => "nothing",
-            };
-            *tally.entry(said).or_default() += 1;
+            *tally.entry(in_a_word(question, &response.body)).or_default() += 1;
         }
         let mut all = all.lock().unwrap();
         tally.into_iter().for_each(|(said, times)| *all.0.entry(said).or_default() += times);
         all.1.extend(times);
         all.2 += octets;
+    }
+}
+
+/// What an answer says to its question; "nothing" if it is none.
+pub fn in_a_word(question: &[u8], answer: &[u8]) -> &'static str {
+    match said(question, answer) {
+        Said::Good => "good",
+        Said::Revoked => "revoked",
+        Said::Unknown => "unknown",
+        Said::Nothing if answer == TRY_LATER => "tryLater",
+        Said::Nothing => "nothing",
     }
 }
 

@@ -37,16 +37,7 @@ impl Nginx {
         let folder = site.folder.path().display().to_string();
         fs::create_dir_all(site.path("files")).unwrap();
         fs::write(site.path("files/answer"), answer).unwrap();
-        let listen = format!("listen 127.0.0.1:{shipped_port};");
-        let own = shipped(
-            "nginx.conf",
-            &[
-                ("/run/ocsp-fcgi/ocsp-fcgi.sock", socket(site).to_str().unwrap()),
-                ("/run/nginx-ocsp-fcgi", site.path("nginx-cache").to_str().unwrap()),
-                ("listen 80;", &listen),
-                ("listen [::]:80;", ""),
-            ],
-        );
+        let own = shipped_on(site, shipped_port);
         let upstreams = [(kept, closed, socket(site)), (hello_kept, hello_closed, hello(site))];
         let passed = upstreams.map(|(kept, closed, socket)| passing(kept, closed, &socket));
         let user = if is_root() { format!("user {WEB_USER};") } else { String::new() };
@@ -107,6 +98,17 @@ impl Nginx {
         })
         .collect()
     }
+}
+
+/// `examples/nginx.conf` with the addresses and folders of this site.
+fn shipped_on(site: &Site, port: u16) -> String {
+    let replacements = [
+        ("/run/ocsp-fcgi/ocsp-fcgi.sock", socket(site).display().to_string()),
+        ("/run/nginx-ocsp-fcgi", site.path("nginx-cache").display().to_string()),
+        ("listen 80;", format!("listen 127.0.0.1:{port};")),
+        ("listen [::]:80;", String::new()),
+    ];
+    shipped("nginx.conf", &replacements.each_ref().map(|(from, to)| (*from, to.as_str())))
 }
 
 /// Servers that pass everything on as the shipped file does, and keep nothing.

@@ -34,7 +34,7 @@ pub fn fill(database: &Database<'_>, rows: usize) {
 }
 
 /// The serial number of a row, counted from 1: 20 octets.
-fn serial(number: usize) -> Serial {
+pub fn serial(number: usize) -> Serial {
     let digits: String =
         sha1(number.to_string().as_bytes()).iter().map(|octet| format!("{octet:02x}")).collect();
     Serial::from_hex(&format!("4{}", &digits[..39])).unwrap()

@@ -89,6 +89,7 @@ impl WebServer {
     }
 
     /// The shell that the server is a child of.
+    #[allow(dead_code, reason = "for the benchmarks")]
     pub fn pid(&self) -> u32 {
         self.shell.id()
     }
