@@ -5,14 +5,13 @@
 //! is for the caller; error answers and answers with a nonce have no
 //! [`Representation`] and are made by [`HttpResponse::ocsp`].
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openssl::sha::sha256;
 
 use super::date::ImfFixdate;
-use super::{HttpRequest, HttpResponse, Shared, Status};
+use super::{HttpRequest, HttpResponse, Shared, Status, push_decimal};
 use crate::time::{Timestamp, Validity};
 
 /// The header fields that change from one reply to the next.
@@ -55,11 +54,13 @@ impl Caching {
             Self::NoStore => output.extend_from_slice(NO_STORE),
             Self::OwnUseOnly => output.extend_from_slice(OWN_USE_ONLY),
             Self::Public { max_age, accel_expires } => {
-                let lines = format_args!(
-                    "Cache-Control: max-age={max_age}, public, no-transform, must-revalidate\r\n\
-                     X-Accel-Expires: {accel_expires}\r\n"
+                output.extend_from_slice(b"Cache-Control: max-age=");
+                push_decimal(output, max_age.into());
+                output.extend_from_slice(
+                    b", public, no-transform, must-revalidate\r\nX-Accel-Expires: ",
                 );
-                let _ = output.write_fmt(lines); // a Vec takes everything
+                push_decimal(output, accel_expires.into());
+                output.extend_from_slice(b"\r\n");
             }
         }
     }
