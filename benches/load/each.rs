@@ -2,7 +2,8 @@
 //! the last one, nor tell an error of OCSP from an answer.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -38,22 +39,9 @@ impl Each<'_> {
         });
         let time = start.elapsed();
         let after = process::processor_time(&self.counted);
-        let (tally, mut times, octets) = all.into_inner().unwrap();
-        times.sort_unstable();
-        let answers = times.len();
-        let at = |part: usize| times[(answers * part / 100).min(answers - 1)];
-        let outcome = Outcome {
-            answers: answers as u64,
-            rate: answers as f64 / time.as_secs_f64(),
-            octets: octets as f64 / answers as f64,
-            failed: tally.get("nothing").copied().unwrap_or_default() as u64,
-            p50: at(50),
-            p99: at(99),
-            max: at(100),
-            processor: (after - before).as_secs_f64() * 1e6 / answers as f64,
-            resident: self.counted.iter().map(|pid| process::resident(*pid)).sum(),
-        };
-        (outcome, tally)
+        let (tally, times, octets) = all.into_inner().unwrap();
+        let failed = tally.get("nothing").copied().unwrap_or_default() as u64;
+        (Outcome { failed, ..outcome((times, octets), time, after - before, &self.counted) }, tally)
     }
 
     fn ask(&self, next: &AtomicUsize, all: &Mutex<(Tally, Vec<Duration>, usize)>) {
@@ -81,6 +69,59 @@ pub fn in_a_word(question: &[u8], answer: &[u8]) -> &'static str {
         Said::Unknown => "unknown",
         Said::Nothing if answer == TRY_LATER => "tryLater",
         Said::Nothing => "nothing",
+    }
+}
+
+/// The same question for so long, by 16 clients that open a connection for each: what
+/// OpenSSL's responder, which closes each, can be asked by.
+pub fn closing(address: SocketAddr, question: &[u8], time: Duration, counted: &[u32]) -> Outcome {
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\n\r\n", question.len());
+    let request = [head.as_bytes(), question].concat();
+    let before = process::processor_time(counted);
+    let start = Instant::now();
+    let all = Mutex::new((Vec::new(), 0));
+    let ask = || {
+        while start.elapsed() < time {
+            let asked = Instant::now();
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(&request).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            let mut all = all.lock().unwrap();
+            all.0.push(asked.elapsed());
+            all.1 += answer.len();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(ask);
+        }
+    });
+    let taken = start.elapsed();
+    let processor = process::processor_time(counted) - before;
+    outcome(all.into_inner().unwrap(), taken, processor, counted)
+}
+
+/// What answers that took such times, and had so many octets together, come to.
+fn outcome(
+    (mut times, octets): (Vec<Duration>, usize),
+    taken: Duration,
+    processor: Duration,
+    counted: &[u32],
+) -> Outcome {
+    times.sort_unstable();
+    let answers = times.len();
+    let at = |part: usize| times[(answers * part / 100).min(answers - 1)];
+    Outcome {
+        answers: answers as u64,
+        rate: answers as f64 / taken.as_secs_f64(),
+        octets: octets as f64 / answers as f64,
+        failed: 0,
+        p50: at(50),
+        p99: at(99),
+        max: at(100),
+        processor: processor.as_secs_f64() * 1e6 / answers as f64,
+        resident: counted.iter().map(|pid| process::resident(*pid)).sum(),
     }
 }
 

@@ -3,7 +3,7 @@
 use ocsp_fcgi::demo::KeyKind;
 
 use crate::Effort;
-use crate::each::Each;
+use crate::each::{Each, closing};
 use crate::load::{Load, Outcome, Questions};
 use crate::peers::{Nginx, Peer, processes};
 use crate::support::free_port;
@@ -67,8 +67,11 @@ pub fn measure(effort: Effort) {
     let index = (1..=ROWS).map(|number| world.index_line(number)).collect::<String>();
     let port = free_port();
     let openssl = Peer::openssl_ocsp(&world.site, &index, port);
-    let case = Case::new("openssl ocsp -multi 2", load(port, "/", &post, &openssl.processes()));
-    print([(case.name, in_turn(&[case], effort.rounds)[0])]);
+    let address = ([127, 0, 0, 1], port).into();
+    let counted = openssl.processes();
+    let ask = |_| closing(address, &question, effort.time, &counted);
+    let outcomes: Vec<_> = (0..effort.rounds).map(ask).collect();
+    print([("openssl ocsp -multi 2, one connection for each", Outcome::median(&outcomes))]);
 }
 
 /// Each answer is in memory, and fresh for as long as this takes.
