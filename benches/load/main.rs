@@ -41,8 +41,9 @@ const PARTS: [Part; 5] = [
     ("repeats", "the same questions, through nginx and without", repeats::measure),
     ("questions", "new questions, and nonces", questions::measure),
     ("overload", "repeats while more is asked than can be signed", overload::measure),
-    ("scale", "a large table, a large cache", scale::measure),
     ("programs", "one process for one question", programs::measure),
+    // Last: ext4 is slow for a while when so many files have been removed.
+    ("scale", "a large table, a large cache", scale::measure),
 ];
 
 fn main() {
