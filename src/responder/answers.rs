@@ -25,7 +25,9 @@ impl Responder {
         (nonce, algorithm): (Option<Nonce<'_>>, SignatureAlgorithm),
         now: Timestamp,
     ) -> Reply {
-        let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        // The one after the other: who is refused must not hold a place even for a moment.
+        let Ok(_unshared) = self.unshared.enter(Duration::ZERO) else { return self.overloaded() };
+        let Ok(_slow) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
         let mut answers = Vec::new();
         let mut extended_revoke = ExtendedRevoke::Absent;
         let mut all_issued = true;

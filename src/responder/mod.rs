@@ -38,6 +38,9 @@ pub struct Responder {
     clock: Arc<dyn Clock>,
     /// Everything that is no repeat: store lookups, signatures, and waits for them.
     slow: Gate,
+    /// Of these, answers that serve one asker alone, as they carry a nonce: a flood of
+    /// them leaves places in which rows are read for kept answers.
+    unshared: Gate,
     signing: Arc<Gate>,
     flights: Flights<Reply>,
     store_down: Trouble,
@@ -84,6 +87,7 @@ impl Responder {
             policy,
             clock,
             slow: Gate::new(capacity.slow, 0),
+            unshared: Gate::new(capacity.slow.saturating_sub((capacity.slow / 4).max(1)), 0),
             signing: capacity.signing,
             flights: Flights::default(),
             store_down: Trouble::new(log::Level::Warn),

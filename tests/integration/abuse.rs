@@ -452,6 +452,43 @@ impl World {
     }
 }
 
+// rule: ANS-5
+#[test]
+fn a_flood_of_nonces_leaves_room_for_kept_answers_whose_row_is_to_be_read() {
+    let site = Site::with_certificates(KeyKind::Rsa2048);
+    let responder = site.serve(
+        "[cache]\nfreshness = \"0s\"\n\
+         [limits]\nworkers = 8\nsigning_threads = 1\nsigning_queue = 7\n",
+    );
+    let about = |serial| Request::about(&CertId::new(&site.ca.identity.certificate, serial));
+    let kept = about("0a1b").der();
+    assert_eq!(Answer::read(&responder.post(&kept)).statuses(), ["good"]);
+    let (done, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let _end = Flag(&done);
+        for number in 0..7 {
+            let (responder, done, refused) = (&responder, &done, &refused);
+            let der = about("0a1b").with_nonce(&[number; 16]).der();
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let answer = responder.post(&der);
+                    refused.fetch_add(usize::from(answer == TRY_LATER), Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("more is asked than can be signed", || {
+            (refused.load(Ordering::Relaxed) > 0).then_some(())
+        });
+        for time in 0..300 {
+            let answer = responder.post(&kept);
+            assert_ne!(answer, TRY_LATER, "the {time}th time");
+        }
+    });
+}
+
+/// The OCSP error tryLater.
+const TRY_LATER: &[u8] = b"0\x03\n\x01\x03";
+
 /// Sets its flag when dropped, also by a failed assertion.
 struct Flag<'a>(&'a AtomicBool);
 
