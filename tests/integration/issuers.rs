@@ -17,6 +17,7 @@ use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::store::{Mapping, StatusLedger};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
+use openssl::asn1::Asn1Time;
 use tempfile::TempDir;
 
 use crate::support::ocsp::{
@@ -87,15 +88,28 @@ fn an_archive_cutoff_is_told_only_where_it_is_configured() {
     assert!(!without.contains("Archive Cutoff"), "{without}");
     fs::remove_dir_all(site.path("cache")).unwrap();
     let responder = site.serve("[answers]\narchive = \"36500d\"\n");
-    for said in [ask(&responder), ask(&responder)] {
-        assert!(
-            said.contains("OCSP Archive Cutoff") && said.contains("Response verify OK"),
-            "{said}"
-        );
-    }
     // Not before the CA itself.
-    let unlisted = responder.post(&site.request("unlisted", &["-no_nonce"]));
-    assert!(!site.read_answer("unlisted", &unlisted).contains("Archive Cutoff"));
+    let begins = site.ca.identity.certificate.not_before().to_string();
+    for said in [ask(&responder), ask(&responder)] {
+        assert_eq!(archive_cutoff(&said).as_ref(), Some(&begins), "{said}");
+        assert!(said.contains("Response verify OK"), "{said}");
+    }
+    for nonce in ["-no_nonce", "-nonce"] {
+        let unlisted = responder.post(&site.request("unlisted", &[nonce]));
+        assert_eq!(archive_cutoff(&site.read_answer("unlisted", &unlisted)), None, "{nonce}");
+    }
+    drop(responder);
+    fs::remove_dir_all(site.path("cache")).unwrap();
+    let der = site.serve("[answers]\narchive = \"30m\"\n").post(&site.request("good", &[]));
+    let (produced_at, ..) = Answer::read(&der).times();
+    let cutoff = Asn1Time::from_unix(produced_at - 1_800).unwrap().to_string();
+    assert_eq!(archive_cutoff(&site.read_answer("good", &der)), Some(cutoff));
+}
+
+/// As OpenSSL prints it.
+fn archive_cutoff(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once("OCSP Archive Cutoff:")?;
+    rest.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 // rule: REQ-7
