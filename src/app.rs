@@ -287,7 +287,7 @@ pub fn sweep(config: &Config, responder: &Responder) -> Result<usize> {
         .map(|signatory| signatory.signer().certificate().der())
         .collect();
     let longest = config.issuers.iter().map(|issuer| issuer.policy.validity).max();
-    cache::disk::sweep(folder, &signers, longest.unwrap_or_default(), SystemClock.now())
+    cache::survey::sweep(folder, &signers, longest.unwrap_or_default(), SystemClock.now())
         .map_err(|error| anyhow!(error).context(format!("cache folder {}", folder.display())))
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to the packages that the demo or the tests need: `packages.sh demo`,
 # `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token,
-# `packages.sh interop` for those with other people's clients, and
+# `packages.sh interop` for those with other people's clients,
 # `packages.sh bench` for the measurements under load, and
 # `packages.sh bench-cluster` for the measurements on several databases.
 #

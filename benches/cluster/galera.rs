@@ -16,6 +16,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 use nix::unistd::User;
 
+use crate::support::mariadb::SHELL;
 use crate::support::web::{is_root, program};
 use crate::support::{free_port, run};
 
@@ -255,21 +256,3 @@ const OPTIONS: [&str; 9] = [
     "--wsrep-cluster-name=ocsp-fcgi-bench",
     "--wsrep-sst-method=rsync",
 ];
-
-const SHELL: &str = r#"
-folder=$1
-shift
-pid=
-while read -r command option; do
-    case $command in
-    start) "$@" $option </dev/null >>"$folder/log" 2>&1 & pid=$! ;;
-    kill) kill -KILL "$pid"; wait "$pid" ;;
-    freeze) kill -STOP "$pid" ;;
-    thaw) kill -CONT "$pid" ;;
-    esac
-    echo done
-done
-kill -KILL "$pid"
-wait "$pid"
-rm -rf "$folder"
-"#;

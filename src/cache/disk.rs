@@ -96,13 +96,6 @@ impl Disk {
         }
     }
 
-    /// The last confirmation of what is kept; `None`: nothing is.
-    #[must_use]
-    pub fn modified(&self, cert_id: &CertId<'_>) -> Option<Timestamp> {
-        let metadata = fs::metadata(self.path(cert_id)).ok()?;
-        metadata.modified().ok().map(timestamp)
-    }
-
     /// Moves the modification time of an answer to `confirmed`, if the file still
     /// holds `der`. Another process may have put another answer there: that is given
     /// back.
@@ -146,9 +139,8 @@ impl Disk {
     #[must_use]
     pub fn path(&self, cert_id: &CertId<'_>) -> PathBuf {
         let serial = cert_id.serial().to_hex();
-        let bucket = serial.get(serial.len().saturating_sub(2)..).unwrap_or("00");
         let name = format!("{serial}-{}.der", short_hash(cert_id.der()));
-        self.folder.join(bucket).join(name)
+        self.folder.join(bucket(&serial)).join(name)
     }
 
     fn report(&self, doing: &str, error: &io::Error) {
@@ -165,49 +157,6 @@ impl Disk {
     fn quoted_folder(&self) -> impl std::fmt::Display {
         quoted(self.folder.display())
     }
-}
-
-/// Removes what no configured signer will give again: folders of other signers,
-/// files whose last confirmation is older than `longest_validity`, and remains of
-/// interrupted writes. Touches nothing that does not bear a name of ours.
-///
-/// # Errors
-///
-/// The first folder that cannot be listed.
-pub fn sweep(
-    folder: &Path,
-    signers: &[&[u8]],
-    longest_validity: Duration,
-    now: Timestamp,
-) -> io::Result<usize> {
-    let signers: Vec<String> = signers.iter().map(|signer| short_hash(signer)).collect();
-    let mut removed = 0;
-    for signer in list(folder)? {
-        if !is_hex(&signer, SHORT_HASH_DIGITS) {
-            continue;
-        }
-        let path = folder.join(&signer);
-        let is_current = signers.contains(&signer);
-        for bucket in list(&path)?.iter().filter(|name| is_hex(name, 2)) {
-            let bucket = path.join(bucket);
-            for name in list(&bucket)? {
-                let file = bucket.join(&name);
-                let age = age(&file, now).unwrap_or_default();
-                let ended = (is_answer(&name) && (!is_current || age > longest_validity))
-                    || (is_interrupted_write(&name) && age > INTERRUPTED_AFTER);
-                if ended && fs::remove_file(&file).is_ok() {
-                    removed += 1;
-                }
-            }
-            if !is_current {
-                let _still_in_use = fs::remove_dir(&bucket);
-            }
-        }
-        if !is_current {
-            let _still_in_use = fs::remove_dir(&path);
-        }
-    }
-    Ok(removed)
 }
 
 /// Opens what should be a file of ours; does not wait for what is none, as a pipe.
@@ -227,43 +176,15 @@ fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn list(folder: &Path) -> io::Result<Vec<String>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn age(file: &Path, now: Timestamp) -> io::Result<Duration> {
-    Ok(now.saturating_since(timestamp(fs::symlink_metadata(file)?.modified()?)))
-}
-
 pub(super) fn short_hash(octets: &[u8]) -> String {
     let digits = sha::sha256(octets).into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
     let text = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
     text.take(SHORT_HASH_DIGITS).collect()
 }
 
-/// `<serial>-<CertID>.der`
-pub(super) fn is_answer(name: &str) -> bool {
-    let parts = name.strip_suffix(".der").and_then(|stem| stem.split_once('-'));
-    parts.is_some_and(|(serial, cert_id)| {
-        is_hex(serial, serial.len()) && is_hex(cert_id, SHORT_HASH_DIGITS)
-    })
-}
-
-/// As `tempfile` names them, with our suffix.
-pub(super) fn is_interrupted_write(name: &str) -> bool {
-    name.starts_with(".tmp") && name.ends_with(TEMPORARY_SUFFIX)
-}
-
-pub(super) fn is_hex(name: &str, digits: usize) -> bool {
-    name.len() == digits
-        && name.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
+/// The part of the folder that a serial, in hexadecimal, belongs to.
+pub(super) fn bucket(serial: &str) -> &str {
+    serial.get(serial.len().saturating_sub(BUCKET_DIGITS)..).unwrap_or("00")
 }
 
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
@@ -276,8 +197,7 @@ fn system_time(instant: Timestamp) -> SystemTime {
 }
 
 pub(super) const SHORT_HASH_DIGITS: usize = 16;
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub(super) const BUCKET_DIGITS: usize = 2;
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Far more than an answer about one certificate takes.
 pub(super) const MAX_FILE: u64 = 64 * 1024;
-/// No write takes this long.
-pub(super) const INTERRUPTED_AFTER: Duration = Duration::from_secs(3_600);

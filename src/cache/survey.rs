@@ -1,4 +1,5 @@
-//! The whole cache folder, file by file: what administrators ask about it.
+//! The whole cache folder, file by file: what administrators ask about it, and what is
+//! swept out of it.
 //!
 //! Sees only what bears a name of ours, and follows no links. Takes memory for the names
 //! of one bucket at a time.
@@ -6,10 +7,11 @@
 use std::fs::{self, DirEntry};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cache::disk::{
-    INTERRUPTED_AFTER, MAX_FILE, SHORT_HASH_DIGITS, is_answer, is_hex, is_interrupted_write, open,
-    short_hash, timestamp,
+    BUCKET_DIGITS, MAX_FILE, SHORT_HASH_DIGITS, TEMPORARY_SUFFIX, bucket, open, short_hash,
+    timestamp,
 };
 use crate::serial::Serial;
 use crate::time::Timestamp;
@@ -107,8 +109,7 @@ pub fn files(bucket: &Path) -> io::Result<Vec<Named>> {
 /// The bucket cannot be listed.
 pub fn files_of(signer: &SignerFolder, serial: &Serial) -> io::Result<Vec<Named>> {
     let digits = serial.to_hex();
-    let bucket = digits.get(digits.len().saturating_sub(BUCKET_DIGITS)..).unwrap_or("00");
-    let bucket = signer.path.join(bucket);
+    let bucket = signer.path.join(bucket(&digits));
     if !fs::symlink_metadata(&bucket).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(Vec::new());
     }
@@ -118,6 +119,40 @@ pub fn files_of(signer: &SignerFolder, serial: &Serial) -> io::Result<Vec<Named>
         file.kind == NameKind::Answer && name.is_some_and(|name| name.starts_with(&prefix))
     };
     Ok(files(&bucket)?.into_iter().filter(is_of).collect())
+}
+
+/// Removes what no configured signer will give again: folders of other signers,
+/// files whose last confirmation is older than `longest_validity`, and remains of
+/// interrupted writes. Touches nothing that does not bear a name of ours.
+///
+/// # Errors
+///
+/// The first folder that cannot be listed.
+pub fn sweep(
+    folder: &Path,
+    signers: &[&[u8]],
+    longest_validity: Duration,
+    now: Timestamp,
+) -> io::Result<usize> {
+    let mut removed = 0;
+    for signer in signer_folders(folder)? {
+        let is_current = signers.iter().any(|certificate| signer.is_of(certificate));
+        let is_over = |file: &Named| match file.kind {
+            NameKind::Answer => !is_current || file.age(now) > longest_validity,
+            NameKind::Unfinished => !file.is_being_written(now),
+        };
+        for bucket in signer.buckets()? {
+            let over = files(&bucket)?.into_iter().filter(is_over);
+            removed += over.filter(|file| file.remove().is_ok()).count();
+            if !is_current {
+                let _still_in_use = fs::remove_dir(&bucket);
+            }
+        }
+        if !is_current {
+            let _still_in_use = fs::remove_dir(&signer.path);
+        }
+    }
+    Ok(removed)
 }
 
 impl Named {
@@ -140,9 +175,13 @@ impl Named {
     /// Whether somebody may still be writing it.
     #[must_use]
     pub fn is_being_written(&self, now: Timestamp) -> bool {
-        let age = |outline: Outline| now.saturating_since(outline.confirmed);
-        self.kind == NameKind::Unfinished
-            && self.outline().is_none_or(|outline| age(outline) <= INTERRUPTED_AFTER)
+        self.kind == NameKind::Unfinished && self.age(now) <= INTERRUPTED_AFTER
+    }
+
+    /// The time since its last confirmation; none where that cannot be told.
+    fn age(&self, now: Timestamp) -> Duration {
+        let since = |outline: Outline| now.saturating_since(outline.confirmed);
+        self.outline().map(since).unwrap_or_default()
     }
 
     /// Removes it.
@@ -175,4 +214,23 @@ fn entries(folder: &Path) -> io::Result<Box<dyn Iterator<Item = DirEntry>>> {
     }
 }
 
-const BUCKET_DIGITS: usize = 2;
+/// `<serial>-<CertID>.der`
+fn is_answer(name: &str) -> bool {
+    let parts = name.strip_suffix(".der").and_then(|stem| stem.split_once('-'));
+    parts.is_some_and(|(serial, cert_id)| {
+        is_hex(serial, serial.len()) && is_hex(cert_id, SHORT_HASH_DIGITS)
+    })
+}
+
+/// As `tempfile` names them, with our suffix.
+fn is_interrupted_write(name: &str) -> bool {
+    name.starts_with(".tmp") && name.ends_with(TEMPORARY_SUFFIX)
+}
+
+fn is_hex(name: &str, digits: usize) -> bool {
+    name.len() == digits
+        && name.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
+}
+
+/// No write takes this long.
+const INTERRUPTED_AFTER: Duration = Duration::from_secs(3_600);

@@ -62,13 +62,14 @@ impl Responder {
         left: Duration,
     ) -> Due {
         let now = self.now();
-        let kept = disk.read(cert_id);
-        let says_so = kept.as_ref().is_some_and(|file| says(file, cert_id, seen.record.status));
-        if let Some(file) = &kept {
-            if !says_so && is_seen_later(file, cert_id, seen, now) {
+        let file = disk.read(cert_id);
+        let kept = file.as_ref().and_then(|file| Kept::of(file, cert_id));
+        let says_so = kept.as_ref().is_some_and(|kept| kept.says(seen.record.status));
+        if let Some(kept) = &kept {
+            if kept.is_seen_later(seen, now) {
                 return Due::Overtaken;
             }
-            if says_so && self.is_enough(issuer, file, seen, now, left) {
+            if says_so && self.is_enough(issuer, kept, seen, now, left) {
                 return Due::Kept;
             }
         }
@@ -95,15 +96,14 @@ impl Responder {
         let (der, _) = signed.map_err(AheadError::NotSigned)?;
         let mut confirmed = seen.at;
         let now = self.now();
-        if disk.modified(cert_id).is_some_and(|modified| modified >= seen.at)
-            && let Some(file) = disk.read(cert_id)
-        {
-            if is_seen_later(&file, cert_id, seen, now) {
+        let file = disk.read(cert_id);
+        if let Some(kept) = file.as_ref().and_then(|file| Kept::of(file, cert_id)) {
+            if kept.is_seen_later(seen, now) {
                 return Ok(Due::Overtaken);
             }
             // Seen later, and the same: that holds for the new answer as well.
-            if says(&file, cert_id, seen.record.status) && file.modified <= now {
-                confirmed = confirmed.max(file.modified);
+            if kept.says(seen.record.status) && kept.confirmed <= now {
+                confirmed = confirmed.max(kept.confirmed);
             }
         }
         disk.try_write(cert_id, &der, confirmed).map_err(AheadError::NotKept)?;
@@ -114,12 +114,11 @@ impl Responder {
     fn is_enough(
         &self,
         issuer: Acting<'_>,
-        file: &CacheFile,
+        Kept { answer, .. }: &Kept<'_>,
         seen: Seen,
         now: Timestamp,
         left: Duration,
     ) -> bool {
-        let Ok(answer) = SignedAnswer::from_der(&file.der) else { return false };
         let kept = answer.response.validity;
         let policy = issuer.policy();
         let ends = ends(issuer, &seen.record);
@@ -132,27 +131,36 @@ impl Responder {
                 .is_none_or(|new| new.next_update > kept.next_update)
         };
         // The signature last, as it takes the longest.
-        (!is_old || !gains()) && issuer.has_signed(&answer)
+        (!is_old || !gains()) && issuer.has_signed(answer)
     }
 }
 
-/// Whether a file is an answer to this question that says this.
-fn says(file: &CacheFile, cert_id: &CertId<'_>, status: CertStatus) -> bool {
-    SignedAnswer::from_der(&file.der).is_ok_and(|answer| {
-        answer.response.cert_id == cert_id.der() && answer.response.status == status
-    })
+/// An answer to the question that is kept, whoever has signed it.
+struct Kept<'a> {
+    answer: SignedAnswer<'a>,
+    confirmed: Timestamp,
 }
 
-/// Whether somebody has seen the row later than we did, and it said something else.
-/// Within the same second, which tells nothing, one that is not good is believed.
-fn is_seen_later(file: &CacheFile, cert_id: &CertId<'_>, seen: Seen, now: Timestamp) -> bool {
-    let Ok(answer) = SignedAnswer::from_der(&file.der) else { return false };
-    let response = &answer.response;
-    // A time in the future is a clock that went back.
-    let is_another = response.cert_id == cert_id.der()
-        && response.status != seen.record.status
-        && response.validity.contains(now)
-        && file.modified <= now;
-    let is_tie = file.modified == seen.at && seen.record.status == CertStatus::Good;
-    is_another && (file.modified > seen.at || is_tie)
+impl<'a> Kept<'a> {
+    /// `None`: the file is no answer to this question.
+    fn of(file: &'a CacheFile, cert_id: &CertId<'_>) -> Option<Self> {
+        let answer = SignedAnswer::from_der(&file.der).ok()?;
+        let is_answer = answer.response.cert_id == cert_id.der();
+        is_answer.then_some(Self { answer, confirmed: file.modified })
+    }
+
+    fn says(&self, status: CertStatus) -> bool {
+        self.answer.response.status == status
+    }
+
+    /// Whether somebody has seen the row later than we did, and it said something else.
+    /// Within the same second, which tells nothing, one that is not good is believed.
+    fn is_seen_later(&self, seen: Seen, now: Timestamp) -> bool {
+        // A time in the future is a clock that went back.
+        let is_another = !self.says(seen.record.status)
+            && self.answer.response.validity.contains(now)
+            && self.confirmed <= now;
+        let is_tie = self.confirmed == seen.at && seen.record.status == CertStatus::Good;
+        is_another && (self.confirmed > seen.at || is_tie)
+    }
 }

@@ -305,14 +305,17 @@ const FAST: [&str; 6] = [
     "--innodb-data-file-path=ibdata1:4M:autoextend",
 ];
 
-const SHELL: &str = r#"
+/// What a server is the child of: told by lines what to do, it ends the server and removes
+/// the folder when its input ends. An option may follow `start`.
+pub const SHELL: &str = r#"
 folder=$1
 shift
 pid=
-while read -r command; do
+while read -r command option; do
     case $command in
-    start) "$@" </dev/null >>"$folder/log" 2>&1 & pid=$! ;;
+    start) "$@" $option </dev/null >>"$folder/log" 2>&1 & pid=$! ;;
     stop) kill -TERM "$pid" && wait "$pid" ;;
+    kill) kill -KILL "$pid"; wait "$pid" ;;
     freeze) kill -STOP "$pid" ;;
     thaw) kill -CONT "$pid" ;;
     esac
