@@ -168,7 +168,11 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<()> {
     let mut file = tempfile::Builder::new().suffix(TEMPORARY_SUFFIX).tempfile_in(parent)?;
     file.write_all(der)?;
-    file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
+    // Written in the second of the confirmation: the file has that time already, or a
+    // tick of the kernel's clock less, which is on the safe side.
+    if timestamp(SystemTime::now()) != confirmed {
+        file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
+    }
     file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::meta::{Meta, MetaError};
+use super::meta::{Meta, MetaError, Variables};
 use super::write_cgi_response;
 use crate::http::{Body, Exchange, HttpResponse, Status};
 
@@ -82,13 +82,11 @@ pub fn exchange(
     stdin: impl Read + AsFd,
     mut stdout: impl Write,
 ) -> Result<(), CgiError> {
-    let names = VARIABLES.map(|name| (name, environment(name)));
-    let lookup = |wanted: &str| {
-        names.iter().find(|(name, _)| *name == wanted).and_then(|(_, value)| value.as_deref())
-    };
+    let values = Variables::NAMES.map(|name| (name, environment(name).unwrap_or_default()));
+    let variables = values.iter().map(|(name, value)| (name, &**value)).collect::<Variables<'_>>();
     let mut input = Input::new(stdin, limits);
     let (mut uri, mut body) = (Vec::new(), Vec::new());
-    let (method, response) = match Meta::read(lookup, &mut uri) {
+    let (method, response) = match Meta::read(&variables, &mut uri) {
         Ok(meta) => {
             let request = match input.body(&meta, limits.body, &mut body) {
                 Ok(()) => meta.request(&body, limits.body),
@@ -96,10 +94,9 @@ pub fn exchange(
             };
             (meta.method(), handler.handle(&request))
         }
-        Err(MetaError::ContentLength) => (
-            lookup("REQUEST_METHOD").unwrap_or_default(),
-            HttpResponse::refusal(Status::BadRequest),
-        ),
+        Err(MetaError::ContentLength) => {
+            (variables.request_method(), HttpResponse::refusal(Status::BadRequest))
+        }
         Err(error @ MetaError::NoMethod) => return Err(error.into()),
     };
     let mut output = Vec::new();
@@ -110,17 +107,6 @@ pub fn exchange(
     input.discard(limits.discard);
     written.map_err(CgiError::Output)
 }
-
-/// The variables that [`Meta::read`] asks for.
-const VARIABLES: [&str; 7] = [
-    "REQUEST_METHOD",
-    "REQUEST_URI",
-    "SCRIPT_NAME",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "CONTENT_LENGTH",
-    "HTTP_IF_NONE_MATCH",
-];
 
 /// Standard input, with patience.
 struct Input<R> {

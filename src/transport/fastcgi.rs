@@ -28,7 +28,7 @@ impl Application for FastCgiExchange {
     fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>) {
         BUFFERS.with_borrow_mut(|(uri, output)| {
             output.clear();
-            match Meta::read(|name| request.params.get(name), uri) {
+            match Meta::read(&request.params.iter().collect(), uri) {
                 Ok(meta) => {
                     let request = match request.stdin {
                         Stdin::Whole(stdin) => meta.request(stdin, self.body_limit),

@@ -1,6 +1,6 @@
 //! CGI meta-variables (RFC 3875 section 4.1) to an HTTP request, for CGI and FastCGI.
 //!
-//! No I/O: the variables come from a lookup, the body from the caller. What a web
+//! No I/O: variables and body come from the caller. What a web
 //! server sets is trusted no more than what the client sent.
 
 use crate::http::{Body, HttpRequest, decimal};
@@ -12,6 +12,64 @@ pub struct Meta<'a> {
     request_uri: &'a [u8],
     if_none_match: &'a [u8],
     content_length: Option<u64>,
+}
+
+/// The meta-variables that are read, as they came; empty where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Variables<'a> {
+    request_method: &'a [u8],
+    request_uri: &'a [u8],
+    content_length: &'a [u8],
+    http_if_none_match: &'a [u8],
+    script_name: &'a [u8],
+    path_info: &'a [u8],
+    query_string: &'a [u8],
+}
+
+impl<'a> Variables<'a> {
+    /// Their names.
+    pub const NAMES: [&'static str; 7] = [
+        "REQUEST_METHOD",
+        "REQUEST_URI",
+        "CONTENT_LENGTH",
+        "HTTP_IF_NONE_MATCH",
+        "SCRIPT_NAME",
+        "PATH_INFO",
+        "QUERY_STRING",
+    ];
+
+    /// REQUEST_METHOD.
+    #[must_use]
+    pub fn request_method(&self) -> &'a [u8] {
+        self.request_method
+    }
+
+    /// Keeps a variable that matters, in place of an earlier one of its name; others
+    /// are let pass.
+    pub fn set(&mut self, name: &[u8], value: &'a [u8]) {
+        let place = match name {
+            b"REQUEST_METHOD" => &mut self.request_method,
+            b"REQUEST_URI" => &mut self.request_uri,
+            b"CONTENT_LENGTH" => &mut self.content_length,
+            b"HTTP_IF_NONE_MATCH" => &mut self.http_if_none_match,
+            b"SCRIPT_NAME" => &mut self.script_name,
+            b"PATH_INFO" => &mut self.path_info,
+            b"QUERY_STRING" => &mut self.query_string,
+            _ => return,
+        };
+        *place = value;
+    }
+}
+
+/// One walk over the variables: a web server sends two dozen.
+impl<'a, N: AsRef<[u8]>> FromIterator<(N, &'a [u8])> for Variables<'a> {
+    fn from_iter<I: IntoIterator<Item = (N, &'a [u8])>>(pairs: I) -> Self {
+        let mut variables = Self::default();
+        for (name, value) in pairs {
+            variables.set(name.as_ref(), value);
+        }
+        variables
+    }
 }
 
 /// Why the variables make no request.
@@ -30,27 +88,23 @@ pub enum MetaError {
 }
 
 impl<'a> Meta<'a> {
-    /// Reads the variables; `lookup` gives one by its name. `scratch` is used only
-    /// where the web server sets no REQUEST_URI.
+    /// Reads the variables. `scratch` is used only where the web server sets no
+    /// REQUEST_URI.
     ///
     /// # Errors
     ///
     /// [`MetaError::NoMethod`] without REQUEST_METHOD, [`MetaError::ContentLength`]
     /// where CONTENT_LENGTH is neither empty nor all digits.
-    pub fn read(
-        lookup: impl Fn(&str) -> Option<&'a [u8]>,
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<Self, MetaError> {
-        let value = |name| lookup(name).unwrap_or_default();
+    pub fn read(variables: &Variables<'a>, scratch: &'a mut Vec<u8>) -> Result<Self, MetaError> {
         // nginx passes every variable of its list, empty where it has no value.
-        let method = Some(value("REQUEST_METHOD")).filter(|method| !method.is_empty());
+        let method = Some(variables.request_method).filter(|method| !method.is_empty());
         let method = method.ok_or(MetaError::NoMethod)?;
-        let content_length = content_length(value("CONTENT_LENGTH"))?;
-        let if_none_match = value("HTTP_IF_NONE_MATCH");
-        let mut request_uri = value("REQUEST_URI");
+        let content_length = content_length(variables.content_length)?;
+        let if_none_match = variables.http_if_none_match;
+        let mut request_uri = variables.request_uri;
         if request_uri.is_empty() {
-            let path = [value("SCRIPT_NAME"), value("PATH_INFO")];
-            request_uri = assemble(path, value("QUERY_STRING"), scratch);
+            let path = [variables.script_name, variables.path_info];
+            request_uri = assemble(path, variables.query_string, scratch);
         }
         Ok(Self { method, request_uri, if_none_match, content_length })
     }
@@ -126,16 +180,14 @@ mod tests {
 
     use super::*;
 
-    type Variables<'a> = &'a [(&'a str, &'a str)];
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-    fn read<'a>(variables: Variables<'a>, scratch: &'a mut Vec<u8>) -> Result<Meta<'a>, MetaError> {
-        let lookup = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes())
-        };
-        Meta::read(lookup, scratch)
+    fn read<'a>(pairs: Pairs<'a>, scratch: &'a mut Vec<u8>) -> Result<Meta<'a>, MetaError> {
+        let pairs = pairs.iter().map(|(name, value)| (name, value.as_bytes()));
+        Meta::read(&pairs.collect(), scratch)
     }
 
-    fn uri(variables: Variables<'_>) -> String {
+    fn uri(variables: Pairs<'_>) -> String {
         let variables = [&[("REQUEST_METHOD", "GET")], variables].concat();
         let mut scratch = Vec::new();
         let meta = read(&variables, &mut scratch).unwrap();
@@ -156,6 +208,18 @@ mod tests {
     fn the_raw_request_uri_is_preferred() {
         let raw = ("REQUEST_URI", "/ocsp/MHo%2Bw//x?y");
         assert_eq!(uri(&[raw, ("PATH_INFO", "/MHo+w/x")]), "/ocsp/MHo%2Bw//x?y");
+    }
+
+    #[test]
+    fn of_two_variables_of_one_name_the_later_counts_and_each_name_has_a_place() {
+        let mut variables = Variables::default();
+        for value in [&b"earlier"[..], b"later"] {
+            Variables::NAMES.iter().for_each(|name| variables.set(name.as_bytes(), value));
+            variables.set(b"SERVER_NAME", b"other");
+        }
+        let text = format!("{variables:?}");
+        let later = format!("{:?}", b"later");
+        assert_eq!(text.matches(&later).count(), Variables::NAMES.len(), "{text}");
     }
 
     // rule: WEB-1
@@ -214,8 +278,9 @@ mod tests {
         #[test]
         fn no_variables_panic(values in proptest::collection::vec(any::<Vec<u8>>(), 3), limit: u16) {
             let mut scratch = Vec::new();
-            let lookup = |name: &str| values.get(name.len() % 5).map(Vec::as_slice);
-            if let Ok(meta) = Meta::read(lookup, &mut scratch) {
+            let value = |name: &str| values.get(name.len() % 5).map_or(&b""[..], Vec::as_slice);
+            let variables = Variables::NAMES.iter().map(|name| (name, value(name))).collect();
+            if let Ok(meta) = Meta::read(&variables, &mut scratch) {
                 let _ = meta.request(b"0123456789", usize::from(limit));
             }
         }
