@@ -18,10 +18,10 @@ use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::http::{Body, Exchange, HttpRequest};
 use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
 use ocsp_fcgi::ocsp::{Answer, Request, ResponderId, SingleAnswer};
-use ocsp_fcgi::responder::gate::Gate;
 use ocsp_fcgi::responder::issuers::{Issuer, Issuers, TakeOver};
 use ocsp_fcgi::responder::policy::Policy;
 use ocsp_fcgi::responder::presigned::Presigned;
+use ocsp_fcgi::responder::signing::Signing;
 use ocsp_fcgi::responder::{Capacity, Responder};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::service::Service;
@@ -153,7 +153,7 @@ fn service(ca: &ThrowawayCa, folder: &std::path::Path) -> Service {
     let memory = Arc::new(Memory::new(1 << 20));
     let cache = ResponseCache::new(memory, None, signer.certificate().der());
     issuer.add(signer, cache, TakeOver::BeforeTheEnd);
-    let capacity = Capacity { slow: 4, signing: Arc::new(Gate::new(2, 2)) };
+    let capacity = Capacity { slow: 4, signing: Arc::new(Signing::new(2, 2)) };
     let issuers = Issuers::new(vec![issuer]);
     let clock = Arc::new(SystemClock);
     Service::new(Responder::new(issuers, Presigned::default(), policy, clock, capacity))

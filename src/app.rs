@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use crate::cache::{self, Memory, ResponseCache};
 use crate::config::{self, Config, Database, Permissions};
 use crate::logging::quoted;
-use crate::responder::gate::Gate;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
 use crate::responder::presigned::Presigned;
+use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
 use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
@@ -26,7 +26,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 
 /// What lives as long as the process, through every reload.
 pub struct Shared {
-    signing: Arc<Gate>,
+    signing: Arc<Signing>,
 }
 
 /// A CA and who signs for it, as read from their files.
@@ -54,7 +54,7 @@ impl Shared {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let limits = &config.limits;
-        Self { signing: Arc::new(Gate::new(limits.signing_threads, limits.signing_queue)) }
+        Self { signing: Arc::new(Signing::new(limits.signing_threads, limits.signing_queue)) }
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::logging::{Trouble, quoted};
 use crate::ocsp::CertId;
-use crate::time::Timestamp;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The answers of one signer, below a folder of its own: a new signer never
 /// meets the answers of an old one.
@@ -170,7 +170,7 @@ fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) ->
     file.write_all(der)?;
     // Written in the second of the confirmation: the file has that time already, or a
     // tick of the kernel's clock less, which is on the safe side.
-    if timestamp(SystemTime::now()) != confirmed {
+    if SystemClock.now() != confirmed {
         file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
     }
     file.persist(path).map(|_| ()).map_err(|error| error.error)

@@ -26,8 +26,8 @@ impl Responder {
         now: Timestamp,
     ) -> Reply {
         // The one after the other: who is refused must not hold a place even for a moment.
-        let Ok(_unshared) = self.unshared.enter(Duration::ZERO) else { return self.overloaded() };
-        let Ok(_slow) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        let Ok(_unshared) = self.unshared.enter() else { return self.overloaded() };
+        let Ok(_slow) = self.slow.enter() else { return self.overloaded() };
         let mut answers = Vec::new();
         let mut extended_revoke = ExtendedRevoke::Absent;
         let mut all_issued = true;
@@ -204,13 +204,14 @@ impl Responder {
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, ErrorStatus> {
         let to_be_signed = answer.to_be_signed().map_err(|_| ErrorStatus::InternalError)?;
-        let signer = issuer.signer();
-        let signature = {
-            let Ok(_pass) = self.signing.enter(PATIENCE) else {
-                self.report_overload();
-                return Err(ErrorStatus::TryLater);
-            };
-            signer.sign(&to_be_signed, algorithm)
+        let signer = Arc::clone(issuer.signer());
+        let signed = self.signing.run(PATIENCE, move || {
+            let signature = signer.sign(&to_be_signed, algorithm);
+            (to_be_signed, signature)
+        });
+        let Ok((to_be_signed, signature)) = signed else {
+            self.report_overload();
+            return Err(ErrorStatus::TryLater);
         };
         let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
         let id = issuer.id().0;

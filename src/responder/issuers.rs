@@ -31,7 +31,7 @@ pub struct Issuer {
 
 /// A key that signs for an issuer, and the answers that it has signed.
 pub struct Signatory {
-    signer: Signer,
+    signer: Arc<Signer>,
     responder_id: ResponderId,
     cache: ResponseCache,
     certificate_to_send: Option<Vec<u8>>,
@@ -94,7 +94,7 @@ impl Issuer {
         };
         let ends = certificate.not_after().min(self.certificate.not_after());
         self.signatories.push(Signatory {
-            signer,
+            signer: Arc::new(signer),
             responder_id,
             cache,
             certificate_to_send,
@@ -192,7 +192,7 @@ impl Signatory {
 impl<'a> Acting<'a> {
     /// What signs.
     #[must_use]
-    pub fn signer(self) -> &'a Signer {
+    pub fn signer(self) -> &'a Arc<Signer> {
         &self.signatory.signer
     }
 

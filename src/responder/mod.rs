@@ -1,7 +1,7 @@
 //! From a request to an answer, through cache, store and signer.
 //!
 //! A repeat ends in memory. Anything else passes one gate, so that repeats always
-//! find a worker, and asks the store; the signature has a gate of its own.
+//! find a worker, and asks the store; the signature has places and a queue of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::responder::gate::Gate;
 use crate::responder::issuers::{Acting, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, Requests, StoreDown};
 use crate::responder::presigned::Presigned;
+use crate::responder::signing::Signing;
 use crate::status::{CertRecord, CertStatus};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
@@ -29,6 +30,7 @@ pub mod gate;
 pub mod issuers;
 pub mod policy;
 pub mod presigned;
+pub mod signing;
 
 /// Answers requests for the configured issuers.
 pub struct Responder {
@@ -41,7 +43,7 @@ pub struct Responder {
     /// Of these, answers that serve one asker alone, as they carry a nonce: a flood of
     /// them leaves places in which rows are read for kept answers.
     unshared: Gate,
-    signing: Arc<Gate>,
+    signing: Arc<Signing>,
     flights: Flights<Reply>,
     store_down: Trouble,
     overload: Trouble,
@@ -53,7 +55,7 @@ pub struct Capacity {
     /// Requests that are no repeats: fewer than there are workers.
     pub slow: usize,
     /// Signatures; shared with the responder that this one takes over from.
-    pub signing: Arc<Gate>,
+    pub signing: Arc<Signing>,
 }
 
 /// What a request is answered with.
@@ -86,8 +88,8 @@ impl Responder {
             presigned,
             policy,
             clock,
-            slow: Gate::new(capacity.slow, 0),
-            unshared: Gate::new(capacity.slow.saturating_sub((capacity.slow / 4).max(1)), 0),
+            slow: Gate::new(capacity.slow),
+            unshared: Gate::new(capacity.slow.saturating_sub((capacity.slow / 4).max(1))),
             signing: capacity.signing,
             flights: Flights::default(),
             store_down: Trouble::new(log::Level::Warn),
@@ -211,7 +213,7 @@ impl Responder {
             // is kept of them.
             return self.made(issuer, request, (None, issuer.signer().algorithm()), now);
         }
-        let Ok(_pass) = self.slow.enter(Duration::ZERO) else { return self.overloaded() };
+        let Ok(_pass) = self.slow.enter() else { return self.overloaded() };
         if self.policy.freshness.is_zero() {
             // Each request is to see the row as it is: no sharing.
             return self.refresh(issuer, cert_id, now);
