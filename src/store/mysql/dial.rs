@@ -136,7 +136,7 @@ impl Dialler {
     fn connect(&self, host: usize) -> Result<Conn, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
-            match Conn::new(opts).and_then(with_causal_reads) {
+            match Conn::new(opts).and_then(set_up) {
                 Ok(conn) => return Ok(conn),
                 Err(error) => problem = words(&error),
             }
@@ -182,20 +182,25 @@ impl Dialler {
             .tcp_keepalive_probe_count(Some(3))
             // Otherwise a question of the crate's own on each connection.
             .max_allowed_packet(Some(MAX_PACKET))
-            // A TIMESTAMP column is told in the session's zone. Each find sees
-            // the table as it is, not a snapshot of earlier.
-            .init(vec!["SET time_zone = '+00:00', autocommit = 1"])
             .ssl_opts(ssl(&options.tls)?))
     }
 }
 
-/// Has a node of a Galera cluster answer only when it has applied all that the others
-/// have written, and fail when it cannot know. Otherwise one that was stopped for a
-/// while, or gives its data to a new node, would say good of what is revoked.
-fn with_causal_reads(mut conn: Conn) -> mysql::Result<Conn> {
-    match conn.query_drop("SET SESSION wsrep_sync_wait = 1") {
-        // A server that has never heard of Galera.
-        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => Ok(conn),
+/// Sets up the session. A TIMESTAMP column is told in the session's zone; each find
+/// sees the table as it is, not a snapshot of earlier.
+///
+/// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
+/// that the others have written, and fail when it cannot know. Otherwise one that was
+/// stopped for a while, or gives its data to a new node, would say good of what is
+/// revoked.
+fn set_up(mut conn: Conn) -> mysql::Result<Conn> {
+    let session = "SET time_zone = '+00:00', autocommit = 1";
+    match conn.query_drop(format!("{session}, wsrep_sync_wait = 1")) {
+        // A server that has never heard of Galera; it has set nothing.
+        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {
+            conn.query_drop(session)?;
+            Ok(conn)
+        }
         Err(error) => Err(error),
         Ok(()) => Ok(conn),
     }
