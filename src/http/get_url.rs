@@ -34,7 +34,8 @@ pub enum GetRequest<'s> {
 /// that is misread sees a foreign CertID or nonce in its answer.
 ///
 /// `accept` says whether a reading is a request that this responder can answer:
-/// its DER parses and its issuer is known. The search ends with the first it takes.
+/// its DER parses and its issuer is known. The search ends with the first it takes; where
+/// there is one reading only, it is not asked.
 pub fn get_candidates<'s>(
     request_uri: &[u8],
     scratch: &'s mut Vec<u8>,
@@ -102,6 +103,13 @@ struct Search<'s, Accept> {
     accept: Accept,
 }
 
+/// Whether there may be another reading.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    None,
+    Several,
+}
+
 /// What there is when no reading was accepted, nor whole.
 enum Others {
     Malformed,
@@ -140,16 +148,29 @@ impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
         let text = self.scratch.get(start..self.text).unwrap_or_default();
         let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
         match expected.checked_sub(text.len() - padding) {
-            Some(0) => self.reading(start, [None; 2]),
-            Some(1) => {
-                self.each_slash(start, |search, slash| search.reading(start, [Some(slash), None]))
+            Some(0) => {
+                let choice = if self.is_only(start) { Choice::None } else { Choice::Several };
+                self.reading(start, [None; 2], choice)
             }
+            Some(1) => self.each_slash(start, |search, slash| {
+                search.reading(start, [Some(slash), None], Choice::Several)
+            }),
             Some(2) => self.each_slash(start, |search, one| {
-                let both = |search: &mut Self, two| search.reading(start, [Some(one), Some(two)]);
+                let both = |search: &mut Self, two| {
+                    search.reading(start, [Some(one), Some(two)], Choice::Several)
+                };
                 search.each_slash(one, both)
             }),
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    /// Whether the request that begins at `start` is the only one to be found, and so
+    /// the outcome, accepted or not: nearly always. Then it is parsed once, not twice.
+    fn is_only(&self, start: usize) -> bool {
+        let later = self.scratch.get(start..self.text).unwrap_or_default();
+        let mut begins = later.windows(2).zip(start + 1..).filter(|(pair, _)| *pair == b"/M");
+        self.first.is_none() && begins.all(|(_, at)| self.expected_length(at).is_none())
     }
 
     fn each_slash(
@@ -169,7 +190,12 @@ impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
     }
 
     /// Decodes the text from `start`, with the slashes at these places doubled.
-    fn reading(&mut self, start: usize, doubled: [Option<usize>; 2]) -> ControlFlow<Range<usize>> {
+    fn reading(
+        &mut self,
+        start: usize,
+        doubled: [Option<usize>; 2],
+        choice: Choice,
+    ) -> ControlFlow<Range<usize>> {
         let Some(tries) = self.tries.checked_sub(1) else { return ControlFlow::Continue(()) };
         self.tries = tries;
         let base64 = self.first.as_ref().map_or(self.text, |first| first.end);
@@ -190,7 +216,9 @@ impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
             return ControlFlow::Continue(());
         };
         let range = der..der + length;
-        if (self.accept)(self.scratch.get(range.clone()).unwrap_or_default()) {
+        if choice == Choice::None
+            || (self.accept)(self.scratch.get(range.clone()).unwrap_or_default())
+        {
             return ControlFlow::Break(range);
         }
         self.first.get_or_insert(range);
@@ -285,6 +313,16 @@ mod tests {
         }
         assert_finds_real(&format!("http://ocsp.example.com/{REAL}"));
         assert_finds_real(&format!("HTTPS://[2001:db8::1]:8080//ca/{REAL}?query=/MAQwAjAA"));
+    }
+
+    #[test]
+    fn where_there_is_one_reading_nobody_is_asked_about_it() {
+        let uri = format!("/Mirror/ocsp/{REAL}");
+        let mut scratch = Vec::new();
+        let found = get_candidates(uri.as_bytes(), &mut scratch, |_| unreachable!());
+        assert_eq!(found, GetRequest::Der(&real()));
+        let two = format!("/MAMCAQE=/{REAL}");
+        assert_eq!(find(&two, &real()), Some(real()));
     }
 
     // rule: WEB-1
