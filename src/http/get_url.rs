@@ -325,13 +325,14 @@ mod tests {
 
     // rule: WEB-1
     #[test]
-    fn of_two_whole_readings_the_accepted_one_is_given() {
+    fn of_two_whole_readings_the_accepted_one_is_given_and_else_the_first() {
         let decoded = |text| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
         // The second part is the Base64 of a SEQUENCE, and so are both together.
         let [outer, inner] = ["MAf/MAQwAjAA", "MAQwAjAA"].map(decoded);
-        for wanted in [outer, inner] {
-            assert_eq!(find("/MAf/MAQwAjAA", &wanted), Some(wanted));
+        for wanted in [&outer, &inner] {
+            assert_eq!(find("/MAf/MAQwAjAA", wanted).as_ref(), Some(wanted));
         }
+        assert_eq!(find("/MAf/MAQwAjAA", b"neither"), Some(outer));
     }
 
     // rule: WEB-1
