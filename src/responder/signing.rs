@@ -1,15 +1,15 @@
 //! How many signatures are made at once, how many more wait, and at whose cost.
 //!
-//! A question for which there is a place signs in its own worker. The others queue up,
-//! and threads that stand back make their signatures: with more new questions than can
-//! be signed, repeats still find a processor.
+//! A question waits for a place at the key in its own worker, and signs there. When half
+//! of the queue waits so, the others hand their signatures to threads that stand back:
+//! with more new questions than can be signed, repeats still find a processor.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
@@ -22,17 +22,23 @@ struct Inner {
     places: usize,
     queue: usize,
     state: Mutex<State>,
-    /// There may be something to do for a thread of the queue.
+    /// There may be a place for a worker that waits.
+    place: Condvar,
+    /// There may be something to do for a thread that stands back.
     work: Condvar,
 }
 
+/// Those who wait for a place themselves came before all jobs: nobody does so while
+/// there are jobs.
 #[derive(Default)]
 struct State {
     inside: usize,
+    waiting: usize,
     jobs: VecDeque<Job>,
     next: u64,
-    /// Threads that take from the queue; started when first needed.
+    /// Threads that stand back, started when first needed; and those with nothing to do.
     threads: usize,
+    idle: usize,
     over: bool,
 }
 
@@ -46,8 +52,13 @@ impl Signing {
     #[must_use]
     pub fn new(places: usize, queue: usize) -> Self {
         let places = places.max(1);
-        let (state, work) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Inner { places, queue, state, work }))
+        Self(Arc::new(Inner {
+            places,
+            queue,
+            state: Mutex::default(),
+            place: Condvar::new(),
+            work: Condvar::new(),
+        }))
     }
 
     /// Does `work`, after a wait of up to `patience` where all places are taken.
@@ -60,16 +71,26 @@ impl Signing {
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let mut state = self.0.state();
-        if state.inside < self.0.places && state.jobs.is_empty() {
-            state.inside += 1;
-            drop(state);
-            let _place = Place(&self.0);
-            return Ok(work());
+        let state = self.0.state();
+        let ahead = state.waiting + state.jobs.len();
+        if state.jobs.is_empty() && state.inside < self.0.places {
+            return Ok(Place::take(&self.0, state).occupied_by(work));
         }
-        if state.jobs.len() >= self.0.queue {
+        if ahead >= self.0.queue {
             return Err(Busy);
         }
+        if state.jobs.is_empty() && ahead < self.0.queue.div_ceil(2) {
+            return Ok(self.0.wait_for_place(state, patience)?.occupied_by(work));
+        }
+        self.hand_over(state, patience, work)
+    }
+
+    fn hand_over<T: Send + 'static>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
         self.start_threads(&mut state);
         if state.threads == 0 {
             return Err(Busy);
@@ -80,11 +101,7 @@ impl Signing {
         // Nobody listens any more when it took too long.
         let work = Box::new(move || drop(sender.send(work())));
         state.jobs.push_back(Job { number, work });
-        let has_place = state.inside < self.0.places;
-        drop(state);
-        if has_place {
-            self.0.work.notify_one();
-        }
+        self.0.call_one(state);
         outcome.recv_timeout(patience).map_err(|_| {
             self.0.state().jobs.retain(|job| job.number != number);
             Busy
@@ -117,48 +134,88 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a thread of the queue does until the end.
+    fn wait_for_place<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        patience: Duration,
+    ) -> Result<Place<'a>, Busy> {
+        let until = Instant::now() + patience;
+        state.waiting += 1;
+        while state.inside >= self.places {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.waiting -= 1;
+                return Err(Busy);
+            }
+            state = self.place.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.waiting -= 1;
+        Ok(Place::take(self, state))
+    }
+
+    /// Wakes one who can use the place that is free, if there is one.
+    fn call_one(&self, state: MutexGuard<'_, State>) {
+        let free = state.inside < self.places;
+        let worker = free && state.waiting > 0;
+        let thread = free && !worker && state.idle > 0 && !state.jobs.is_empty();
+        drop(state);
+        if worker {
+            self.place.notify_one();
+        } else if thread {
+            self.work.notify_one();
+        }
+    }
+
+    /// What a thread that stands back does until the end.
     fn run(&self) {
         stand_back();
-        while let Some(job) = self.next() {
-            let _place = Place(self);
+        while let Some((place, job)) = self.next() {
             // What the work touched goes with it: whoever waits finds nobody there.
             if catch_unwind(AssertUnwindSafe(job.work)).is_err() {
                 log::error!("a signature was lost to a panic");
             }
+            drop(place);
         }
     }
 
     /// The first of the queue, with a place.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<(Place<'_>, Job)> {
         let mut state = self.state();
-        loop {
-            if state.over {
-                return None;
-            }
+        while !state.over {
             if state.inside < self.places
+                && state.waiting == 0
                 && let Some(job) = state.jobs.pop_front()
             {
-                state.inside += 1;
-                return Some(job);
+                return Some((Place::take(self, state), job));
             }
+            state.idle += 1;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
+        None
     }
 }
 
 /// A place at a key, given back when dropped, even after a panic.
 struct Place<'a>(&'a Inner);
 
+impl<'a> Place<'a> {
+    fn take(inner: &'a Inner, mut state: MutexGuard<'a, State>) -> Self {
+        state.inside += 1;
+        inner.call_one(state); // there may be another place
+        Self(inner)
+    }
+
+    fn occupied_by<T>(self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.inside -= 1;
-        let waits = !state.jobs.is_empty();
-        drop(state);
-        if waits {
-            self.0.work.notify_one();
-        }
+        self.0.call_one(state);
     }
 }
 
@@ -200,14 +257,16 @@ mod tests {
     }
 
     fn until(mut condition: impl FnMut() -> bool) {
+        let end = Instant::now() + LONG;
         while !condition() {
+            assert!(Instant::now() < end);
             thread::yield_now();
         }
     }
 
     #[test]
     fn no_more_run_at_once_than_there_are_places_and_all_are_done() {
-        let signing = Signing::new(2, 30);
+        let signing = Signing::new(2, 30); // some in their workers, some handed over
         let (inside, most, done) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, AtomicUsize)>::default();
         thread::scope(|scope| {
             for _ in 0..32 {
@@ -227,65 +286,130 @@ mod tests {
         });
         assert_eq!(done.load(Ordering::SeqCst), 32);
         assert_eq!(most.load(Ordering::SeqCst), 2);
-        assert_eq!(signing.0.state().inside, 0);
+        until(|| signing.0.state().inside == 0); // an outcome is told before its place is free
     }
 
     #[test]
     fn who_finds_the_queue_full_is_refused_and_who_waits_is_served() {
-        let signing = Signing::new(1, 1);
+        let signing = Signing::new(1, 2);
         with_a_place_taken(&signing, |release| {
             thread::scope(|scope| {
                 let waiting = scope.spawn(|| signing.run(LONG, || 1));
+                until(|| signing.0.state().waiting == 1);
+                let handed_over = scope.spawn(|| signing.run(LONG, || 2));
                 until(|| signing.0.state().jobs.len() == 1);
-                assert_eq!(signing.run(LONG, || 2), Err(Busy));
+                assert_eq!(signing.run(LONG, || 3), Err(Busy));
                 release.wait();
                 assert_eq!(waiting.join().unwrap(), Ok(1));
+                assert_eq!(handed_over.join().unwrap(), Ok(2));
             });
+        });
+        until(|| {
+            let state = signing.0.state();
+            (state.inside, state.waiting, state.jobs.len()) == (0, 0, 0)
         });
     }
 
     #[test]
     fn who_has_lost_patience_is_not_worked_for() {
-        let signing = Signing::new(1, 1);
+        const SHORT: Duration = Duration::from_millis(5);
+        let signing = Signing::new(1, 2);
         with_a_place_taken(&signing, |release| {
-            let outcome = signing.run(Duration::from_millis(5), || unreachable!());
+            let outcome = signing.run(SHORT, || unreachable!());
             assert_eq!(outcome, Err::<(), _>(Busy));
-            assert!(signing.0.state().jobs.is_empty());
-            release.wait();
+            assert_eq!(signing.0.state().waiting, 0);
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| signing.run(LONG, || 1));
+                until(|| signing.0.state().waiting == 1);
+                let outcome = signing.run(SHORT, || unreachable!());
+                assert_eq!(outcome, Err::<(), _>(Busy));
+                assert!(signing.0.state().jobs.is_empty());
+                release.wait();
+                assert_eq!(waiting.join().unwrap(), Ok(1));
+            });
         });
         assert_eq!(signing.run(LONG, || 3), Ok(3));
     }
 
+    /// While the only place is taken and half of the queue waits: what `work` gives when
+    /// it is handed over.
+    fn handed_over<T: Send + 'static>(
+        signing: &Signing,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        with_a_place_taken(signing, |release| {
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| signing.run(LONG, || ()));
+                until(|| signing.0.state().waiting == 1);
+                let handed_over = scope.spawn(|| signing.run(LONG, work));
+                until(|| signing.0.state().jobs.len() == 1);
+                release.wait();
+                assert_eq!(waiting.join().unwrap(), Ok(()));
+                handed_over.join().unwrap()
+            })
+        })
+    }
+
     #[test]
-    fn what_has_queued_up_is_done_by_a_thread_that_stands_back() {
-        let signing = Signing::new(1, 1);
+    fn the_later_half_of_the_queue_is_done_by_threads_that_stand_back() {
+        let signing = Signing::new(1, 2);
         let priority = || getpriority_process(None).unwrap();
         let own = priority();
         assert_eq!(signing.run(LONG, priority), Ok(own));
         with_a_place_taken(&signing, |release| {
             thread::scope(|scope| {
                 let waiting = scope.spawn(|| signing.run(LONG, priority));
-                until(|| signing.0.state().jobs.len() == 1);
+                until(|| signing.0.state().waiting == 1);
                 release.wait();
-                assert_eq!(waiting.join().unwrap(), Ok((own + NICE).min(19)));
+                assert_eq!(waiting.join().unwrap(), Ok(own));
             });
         });
+        for _ in 0..2 {
+            assert_eq!(handed_over(&signing, priority), Ok((own + NICE).min(19)));
+        }
         assert_eq!(priority(), own);
     }
 
     #[test]
-    fn a_panic_in_the_queue_costs_its_asker_alone() {
-        let signing = Signing::new(1, 1);
+    fn while_there_are_jobs_nobody_overtakes_them() {
+        let signing = Signing::new(1, 4);
+        let (sender, order) = mpsc::channel();
+        let of_the_job = sender.clone();
+        let work = Box::new(move || of_the_job.send(1).unwrap());
+        signing.0.state().jobs.push_back(Job { number: u64::MAX, work });
+        // The place is free, and nobody waits for it.
+        assert_eq!(signing.run(LONG, move || sender.send(2)), Ok(Ok(())));
+        assert_eq!(order.iter().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn who_waits_in_its_worker_came_before_all_jobs() {
+        let signing = Signing::new(2, 4);
+        let (sender, order) = mpsc::channel();
+        let work = Box::new(move || sender.send(2).unwrap());
+        let mut state = signing.0.state();
+        signing.start_threads(&mut state);
+        state.waiting += 1; // one who has been called, and is not awake yet
+        state.jobs.push_back(Job { number: u64::MAX, work });
+        drop(state);
+        until(|| signing.0.state().idle == 2);
+        signing.0.work.notify_all();
+        assert_eq!(order.recv_timeout(Duration::from_millis(50)).ok(), None);
+        let mut state = signing.0.state();
+        state.waiting -= 1;
+        drop(Place::take(&signing.0, state));
+        assert_eq!(order.recv_timeout(LONG), Ok(2));
+    }
+
+    #[test]
+    fn a_panic_costs_its_asker_alone() {
+        let signing = Signing::new(1, 2);
         for _ in 0..2 {
-            with_a_place_taken(&signing, |release| {
-                thread::scope(|scope| {
-                    let waiting = scope.spawn(|| signing.run(LONG, || panic!("on purpose")));
-                    until(|| signing.0.state().jobs.len() == 1);
-                    release.wait();
-                    assert_eq!(waiting.join().unwrap(), Err::<(), _>(Busy));
-                });
-            });
+            let outcome: Result<(), _> = handed_over(&signing, || panic!("on purpose"));
+            assert_eq!(outcome, Err(Busy));
         }
+        let own = || signing.run(LONG, || panic!("on purpose")).unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(own)).is_err());
         until(|| signing.0.state().inside == 0);
         assert_eq!(signing.run(LONG, || 4), Ok(4));
     }
