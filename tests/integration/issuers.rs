@@ -2,7 +2,8 @@
 //! offline CA has signed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
@@ -20,12 +21,13 @@ use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 use openssl::asn1::Asn1Time;
 use tempfile::TempDir;
 
+use crate::cache_processes::files;
 use crate::support::ocsp::{
     Answer, CertId, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER, UNAUTHORIZED, extension,
     sequence, tlv,
 };
-use crate::support::site::{Running, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::site::{PROGRAM, Running, Site};
+use crate::support::{eventually, free_port, logged, run};
 
 // rule: REQ-4
 // rule: ANS-1
@@ -215,8 +217,63 @@ fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
     let world = Succession::new(-1);
     let responder = world.serve("");
     assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
-    let log = fs::read_to_string(world.site.path("serve.log")).unwrap();
-    assert!(log.contains("its successor signs"), "{log}");
+    logged(&world.site.path("serve.log"), "its successor signs");
+}
+
+#[test]
+fn one_ca_of_several_is_warmed() {
+    let world = World::new();
+    let [first, second] = [("a", "First"), ("b", "Second")].map(|(name, subject)| {
+        let key = KeyKind::P256.generate().unwrap();
+        world.authority(name, subject, key)
+    });
+    for (ca, serial) in [("a", "01"), ("a", "02"), ("b", "01")] {
+        world.issued(ca, serial);
+    }
+    let config = world.config(free_port(), "");
+    let said = warm(&config, &["--issuer", "CN=Second"]);
+    assert!(said.starts_with("signed 1, already there 0,"), "{said}");
+    let only = Answer::read(&fs::read(&files(&world.path("cache"))[0]).unwrap());
+    assert!(only.is_signed_by(&second.identity.certificate));
+    assert!(!only.is_signed_by(&first.identity.certificate));
+    let said = warm(&config, &["--issuer", "0"]);
+    assert!(said.starts_with("signed 2, already there 0,"), "{said}");
+    let said = warm(&config, &[]);
+    assert!(said.starts_with("signed 0, already there 3,"), "{said}");
+}
+
+#[test]
+fn what_is_warmed_for_a_successor_is_given_once_it_has_taken_over() {
+    let world = Succession::new(30);
+    let instant = Timestamp::from_unix(SystemClock.now().unix() + 4);
+    let own = format!("next_from = {instant}\n");
+    let said = warm(&world.config(&own), &["--next"]);
+    assert!(said.starts_with("signed 2, already there 0,"), "{said}");
+    let files = files(&world.site.path("cache"));
+    let warmed: Vec<_> = files.iter().map(|path| fs::read(path).unwrap()).collect();
+    let is_by_next = |der: &Vec<u8>| Answer::read(der).is_signed_by(&world.certificate("next"));
+    assert!(warmed.iter().all(is_by_next));
+    let responder = world.serve(&own);
+    let given = eventually("the successor has taken over", || {
+        let answer = world.ask(&responder);
+        answer.is_signed_by(&world.certificate("next")).then_some(answer)
+    });
+    assert!(warmed.contains(&given.der), "signed again");
+
+    // What would have ended by then is not signed.
+    let late = world.config("next_from = 2999-01-01T00:00:00Z\n");
+    let output = Command::new(PROGRAM).args(["cache", "warm", "--next", "-c"]).arg(late).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("takes over on 2999-01-01T00:00:00Z, when answers"), "{stderr}");
+}
+
+/// What `cache warm` says when it is done.
+fn warm(config: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.args(["cache", "warm", "--config"]).arg(config).args(arguments);
+    String::from_utf8(run(&mut command, "ocsp-fcgi").stdout).unwrap()
 }
 
 #[test]
@@ -252,13 +309,8 @@ fn the_end_of_a_signer_is_told_30_days_ahead_by_check_and_log() {
         .collect();
     for (text, warned) in [(text, false), (alone, true)] {
         world.site.write_config(&text);
-        let check = run(
-            std::process::Command::new(crate::support::site::PROGRAM)
-                .arg("check")
-                .arg("--config")
-                .arg(&config),
-            "ocsp-fcgi",
-        );
+        let check =
+            run(Command::new(PROGRAM).arg("check").arg("--config").arg(&config), "ocsp-fcgi");
         let said = String::from_utf8(check.stdout).unwrap();
         assert_eq!(said.contains("when a certificate ends: days=19"), warned, "{said}");
     }
@@ -300,7 +352,6 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     let foreign_ca = &foreign.ca.identity.certificate;
     assert_eq!(responder.post(&about(foreign_ca, "79").der()), UNAUTHORIZED);
 
-    let log = fs::read_to_string(site.path("serve.log")).unwrap();
     for wanted in [
         "foreign.der: its signature is not",
         "garbage.der: not a successful OCSPResponse",
@@ -308,7 +359,7 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
         "nonce.der: with a nonce, wanted: one without",
         "ends soon, and needs a successor: file=",
     ] {
-        assert!(log.contains(wanted), "{wanted}: {log}");
+        logged(&site.path("serve.log"), wanted);
     }
     assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
     assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
@@ -442,8 +493,7 @@ impl World {
         SqliteLedger::new(Options { path: self.path("certs.db"), mapping: Mapping::of_table(name) })
     }
 
-    fn serve(&self, more: &str) -> Running {
-        let port = free_port();
+    fn config(&self, port: u16, more: &str) -> PathBuf {
         let mut text = format!(
             "port = {port}\ncachefolder = \"cache\"\n{more}[database]\nsqlite = \"certs.db\"\n"
         );
@@ -452,10 +502,15 @@ impl World {
         }
         let config = self.path("config.toml");
         ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
-        Running::start(&config, port)
+        config
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    fn serve(&self, more: &str) -> Running {
+        let port = free_port();
+        Running::start(&self.config(port, more), port)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
@@ -490,9 +545,9 @@ impl Succession {
         Self { site, port: free_port(), signer, next }
     }
 
-    fn config(&self, more: &str) -> std::path::PathBuf {
+    fn config(&self, more: &str) -> PathBuf {
         self.site.write_config(&format!(
-            "port = {}\ncachedays = 3\n[database]\nsqlite = \"certs.db\"\n[[issuer]]\n\
+            "port = {}\ncachedays = 3\ncachefolder = \"cache\"\n[database]\nsqlite = \"certs.db\"\n[[issuer]]\n\
              certificate = \"ca.crt\"\nkey = \"signer.key\"\nsigner = \"signer.crt\"\n\
              next_key = \"next.key\"\nnext_signer = \"next.crt\"\n{more}",
             self.port

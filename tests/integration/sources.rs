@@ -12,7 +12,7 @@ use openssl::x509::X509;
 use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
 use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, http};
-use crate::support::{eventually, free_port, run};
+use crate::support::{eventually, free_port, logged, run};
 
 // rule: ANS-6
 #[test]
@@ -142,8 +142,7 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
     replace(&ca.path("ca.crl"), fs::read(ca.path("old.crl")).unwrap());
     eventually("the list has ended", || (responder.post(&of(&three)) == TRY_LATER).then_some(()));
     assert!(statuses(&responder, &of(&two))[0].starts_with("revoked"));
-    let log = fs::read_to_string(ca.path("serve.log")).unwrap();
-    assert!(log.contains("ca.crl: ended on 2026-01-02T00:00:00Z"), "{log}");
+    logged(&ca.path("serve.log"), "ca.crl: ended on 2026-01-02T00:00:00Z");
 }
 
 #[test]
