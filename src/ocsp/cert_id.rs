@@ -6,6 +6,7 @@ use openssl::sha;
 
 use crate::ocsp::asn1 as syntax;
 use crate::ocsp::request::RequestError;
+use crate::ocsp::usual;
 use crate::serial::Serial;
 
 /// The question: a certificate named by its issuer's hashes and its serial.
@@ -73,6 +74,13 @@ impl<'a> CertId<'a> {
     ///
     /// [`RequestError`], answered as `malformedRequest`.
     pub fn from_der(der: &'a [u8]) -> Result<Self, RequestError> {
+        let Some(fields) = usual::fields(der) else { return Self::parse(der) };
+        let hashes = (fields.issuer_name_hash, fields.issuer_key_hash);
+        Self::of(der, Some(fields.hash_algorithm), hashes, fields.serial_number)
+    }
+
+    /// As [`CertId::from_der`], whatever its hash function, and however long.
+    pub(super) fn parse(der: &'a [u8]) -> Result<Self, RequestError> {
         let cert_id: syntax::CertId<'a> =
             asn1::parse_single(der).map_err(|_| RequestError::NotDer)?;
         let hash_algorithm = HashAlgorithm::from_oid(&cert_id.hash_algorithm.algorithm);
@@ -84,20 +92,22 @@ impl<'a> CertId<'a> {
         if cert_id.serial_number.tag() != INTEGER {
             return Err(RequestError::NotDer);
         }
-        let content = cert_id.serial_number.data();
-        let serial = Serial::from_integer_content(content)?;
-        let zeros = match content {
+        let hashes = (cert_id.issuer_name_hash, cert_id.issuer_key_hash);
+        Self::of(der, hash_algorithm, hashes, cert_id.serial_number.data())
+    }
+
+    fn of(
+        der: &'a [u8],
+        hash_algorithm: Option<HashAlgorithm>,
+        (issuer_name_hash, issuer_key_hash): (&'a [u8], &'a [u8]),
+        serial_number: &'a [u8],
+    ) -> Result<Self, RequestError> {
+        let serial = Serial::from_integer_content(serial_number)?;
+        let zeros = match serial_number {
             [0, next, ..] if *next < 0x80 => Zeros::Needless,
             _ => Zeros::Nothing,
         };
-        Ok(Self {
-            der,
-            hash_algorithm,
-            issuer_name_hash: cert_id.issuer_name_hash,
-            issuer_key_hash: cert_id.issuer_key_hash,
-            serial,
-            zeros,
-        })
+        Ok(Self { der, hash_algorithm, issuer_name_hash, issuer_key_hash, serial, zeros })
     }
 
     /// The CertID as it came, to be repeated byte for byte.

@@ -8,6 +8,7 @@ pub mod cert_id;
 pub mod nonce;
 pub mod request;
 pub mod response;
+mod usual;
 
 pub use algorithm::SignatureAlgorithm;
 pub use cert_id::{CertId, HashAlgorithm, IssuerHashes, Parameters, Spelling};

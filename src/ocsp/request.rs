@@ -8,6 +8,7 @@ use crate::ocsp::algorithm::SignatureAlgorithm;
 use crate::ocsp::asn1 as syntax;
 use crate::ocsp::cert_id::CertId;
 use crate::ocsp::nonce::Nonce;
+use crate::ocsp::usual;
 use crate::serial::SerialError;
 
 /// A request: at least one question, borrowed from its DER.
@@ -64,6 +65,19 @@ impl<'a> Request<'a> {
     ///
     /// [`RequestError`], answered as `malformedRequest` (section 2.3).
     pub fn from_der(der: &'a [u8], limit: usize) -> Result<Self, RequestError> {
+        match usual::req_cert(der) {
+            Some(req_cert) if limit > 0 => Ok(Self {
+                first: CertId::from_der(req_cert)?,
+                rest: Vec::new(),
+                extensions: Extensions::default(),
+                signature: Signature::Absent,
+            }),
+            _ => Self::parse(der, limit),
+        }
+    }
+
+    /// As [`Request::from_der`], for whatever there may be in a request.
+    pub(super) fn parse(der: &'a [u8], limit: usize) -> Result<Self, RequestError> {
         let request: syntax::OcspRequest<'a> =
             asn1::parse_single(der).map_err(|_| RequestError::NotDer)?;
         let tbs_request = request.tbs_request;
