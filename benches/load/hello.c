@@ -1,5 +1,6 @@
 /* The ceiling of FastCGI: an answer of the same size with nothing behind it, on libfcgi,
- * the library of the protocol's authors. `hello SOCKET THREADS BODY_FILE` */
+ * the library of the protocol's authors. `hello SOCKET THREADS BODY_FILE [FIELDS_FILE]`,
+ * where FIELDS_FILE has further header lines. */
 
 #include <fcgiapp.h>
 #include <pthread.h>
@@ -10,6 +11,8 @@
 static int listener;
 static char body[65536];
 static size_t body_length;
+static char fields[65536];
+static size_t fields_length;
 
 static void *serve(void *nothing)
 {
@@ -22,26 +25,37 @@ static void *serve(void *nothing)
         }
         FCGX_FPrintF(request.out,
                      "Status: 200 OK\r\nContent-Type: application/ocsp-response\r\n"
-                     "Content-Length: %d\r\n\r\n", (int)body_length);
+                     "Content-Length: %d\r\n", (int)body_length);
+        FCGX_PutStr(fields, (int)fields_length, request.out);
+        FCGX_PutStr("\r\n", 2, request.out);
         FCGX_PutStr(body, (int)body_length, request.out);
         FCGX_Finish_r(&request);
     }
     return NULL;
 }
 
+static size_t load(const char *path, char *place, size_t room)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    size_t length = fread(place, 1, room, file);
+    fclose(file);
+    return length;
+}
+
 int main(int count, char **arguments)
 {
-    if (count != 4) {
-        fprintf(stderr, "usage: hello SOCKET THREADS BODY_FILE\n");
+    if (count != 4 && count != 5) {
+        fprintf(stderr, "usage: hello SOCKET THREADS BODY_FILE [FIELDS_FILE]\n");
         return 2;
     }
-    FILE *file = fopen(arguments[3], "rb");
-    if (file == NULL) {
-        perror(arguments[3]);
-        return 1;
+    body_length = load(arguments[3], body, sizeof body);
+    if (count == 5) {
+        fields_length = load(arguments[4], fields, sizeof fields);
     }
-    body_length = fread(body, 1, sizeof body, file);
-    fclose(file);
     FCGX_Init();
     umask(0);
     listener = FCGX_OpenSocket(arguments[1], 1024);

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::process;
@@ -27,19 +27,26 @@ pub struct Nginx {
     pub responder: [u16; 2],
     /// `hello.c` in its place.
     pub hello: [u16; 2],
+    /// `hello.c` with the header fields of the responder, over kept connections.
+    pub hello_alike: u16,
 }
 
 impl Nginx {
     /// Before the responder of a site, and `hello`; `answer` is the file given out.
     pub fn start(site: &Site, answer: &[u8]) -> Self {
-        let ports: [u16; 8] = std::array::from_fn(|_| free_port());
-        let [shipped_port, file, open_file, text, kept, closed, hello_kept, hello_closed] = ports;
+        let [shipped_port, file, open_file, text] = std::array::from_fn(|_| free_port());
+        let [responder, plain, alike]: [[u16; 2]; 3] =
+            std::array::from_fn(|_| [free_port(), free_port()]);
         let folder = site.folder.path().display().to_string();
         fs::create_dir_all(site.path("files")).unwrap();
         fs::write(site.path("files/answer"), answer).unwrap();
         let own = shipped_on(site, shipped_port);
-        let upstreams = [(kept, closed, socket(site)), (hello_kept, hello_closed, hello(site))];
-        let passed = upstreams.map(|(kept, closed, socket)| passing(kept, closed, &socket));
+        let upstreams = [
+            (responder, socket(site)),
+            (plain, hello(site, Fields::Few)),
+            (alike, hello(site, Fields::OfTheResponder)),
+        ];
+        let passed = upstreams.map(|(ports, socket)| passing(ports, &socket));
         let user = if is_root() { format!("user {WEB_USER};") } else { String::new() };
         let as_text = "x".repeat(answer.len());
         let all = format!(
@@ -83,8 +90,9 @@ impl Nginx {
             file,
             open_file,
             text,
-            responder: [kept, closed],
-            hello: [hello_kept, hello_closed],
+            responder,
+            hello: plain,
+            hello_alike: alike[0],
         }
     }
 
@@ -112,7 +120,7 @@ fn shipped_on(site: &Site, port: u16) -> String {
 }
 
 /// Servers that pass everything on as the shipped file does, and keep nothing.
-fn passing(kept: u16, closed: u16, socket: &std::path::Path) -> String {
+fn passing([kept, closed]: [u16; 2], socket: &Path) -> String {
     let socket = socket.display();
     let location = |upstream: String, more: &str| {
         format!(
@@ -135,8 +143,20 @@ fn passing(kept: u16, closed: u16, socket: &std::path::Path) -> String {
     )
 }
 
-fn hello(site: &Site) -> PathBuf {
-    site.path("hello.sock")
+/// The header fields that `hello.c` sends.
+#[derive(Clone, Copy)]
+pub enum Fields {
+    /// What it must.
+    Few,
+    /// As many as the responder, and as long.
+    OfTheResponder,
+}
+
+fn hello(site: &Site, fields: Fields) -> PathBuf {
+    site.path(match fields {
+        Fields::Few => "hello.sock",
+        Fields::OfTheResponder => "hello-alike.sock",
+    })
 }
 
 /// A process that is ended with the measurement, and what it has started.
@@ -146,18 +166,23 @@ pub struct Peer {
 
 impl Peer {
     /// `hello.c`, which gives out the file of [`Nginx::start`].
-    pub fn hello(site: &Site) -> Self {
+    pub fn hello(site: &Site, fields: Fields) -> Self {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/hello.c");
-        let binary = site.path("hello");
+        let socket = hello(site, fields);
+        let binary = socket.with_extension("program");
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", source, "-lfcgi", "-lpthread", "-o"]).arg(&binary);
         let output = run(&mut compiler, "gcc libfcgi-dev");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "on Debian: apt-get install libfcgi-dev\n{errors}");
         let mut command = Command::new(binary);
-        command.arg(hello(site)).arg("160").arg(site.path("files/answer"));
+        command.arg(&socket).arg("160").arg(site.path("files/answer"));
+        if matches!(fields, Fields::OfTheResponder) {
+            fs::write(site.path("fields"), FIELDS).unwrap();
+            command.arg(site.path("fields"));
+        }
         let peer = Self::start(&mut command);
-        eventually("hello listens", || hello(site).exists().then_some(()));
+        eventually("hello listens", || socket.exists().then_some(()));
         peer
     }
 
@@ -202,3 +227,12 @@ impl Drop for Peer {
 pub fn processes(responder: &Running) -> Vec<u32> {
     vec![responder.child.id()]
 }
+
+/// What the responder sends besides type and length.
+const FIELDS: &str = "\
+Last-Modified: Thu, 26 Nov 2026 11:54:24 GMT\r
+Expires: Sun, 29 Nov 2026 11:54:24 GMT\r
+ETag: \"40d0b3ea950f9c328bac2104af2727c3de7d636249aee0f98dd28d1dd163470a\"\r
+Cache-Control: max-age=3600, public, no-transform, must-revalidate\r
+X-Accel-Expires: 8\r
+";

@@ -5,7 +5,7 @@ use ocsp_fcgi::demo::KeyKind;
 use crate::Effort;
 use crate::each::{Each, closing};
 use crate::load::{Load, Outcome, Questions};
-use crate::peers::{Nginx, Peer, processes};
+use crate::peers::{Fields, Nginx, Peer, processes};
 use crate::support::free_port;
 use crate::support::web::escaped;
 use crate::table::{Case, in_turn, print};
@@ -21,7 +21,8 @@ pub fn measure(effort: Effort) {
     let answer = responder.post(&question);
     assert!(answer.len() > 400, "no answer but {answer:?}");
     let nginx = Nginx::start(&world.site, &answer);
-    let hello = Peer::hello(&world.site);
+    let hellos =
+        [Fields::Few, Fields::OfTheResponder].map(|fields| Peer::hello(&world.site, fields));
     let path = format!("/{}", escaped(&question));
 
     let load = |port: u16, path: &str, questions: &Questions, counted: &[u32]| Load {
@@ -32,7 +33,8 @@ pub fn measure(effort: Effort) {
         counted: counted.to_vec(),
     };
     let (get, post) = (Questions::Get, Questions::Post(world.body(&question)));
-    let (web, own, by_libfcgi) = (nginx.workers(), processes(&responder), hello.processes());
+    let (web, own) = (nginx.workers(), processes(&responder));
+    let [plain, alike] = hellos.each_ref().map(Peer::processes);
     let file = "/answer";
     let through_nginx = [
         Case::new("nginx, file", load(nginx.file, file, &get, &web)),
@@ -44,10 +46,13 @@ pub fn measure(effort: Effort) {
     let [kept, closed] = nginx.responder;
     let [hello_kept, hello_closed] = nginx.hello;
     let by_fastcgi = [
-        Case::new("libfcgi hello, kept", load(hello_kept, "/", &post, &by_libfcgi)),
+        Case::new("libfcgi hello, kept, POST", load(hello_kept, "/", &post, &plain)),
+        Case::new("the same fields, kept, POST", load(nginx.hello_alike, "/", &post, &alike)),
         Case::new("responder, kept, POST", load(kept, "/", &post, &own)),
+        Case::new("libfcgi hello, kept, GET", load(hello_kept, &path, &get, &plain)),
+        Case::new("the same fields, kept, GET", load(nginx.hello_alike, &path, &get, &alike)),
         Case::new("responder, kept, GET", load(kept, &path, &get, &own)),
-        Case::new("libfcgi hello, closed", load(hello_closed, "/", &post, &by_libfcgi)),
+        Case::new("libfcgi hello, closed, POST", load(hello_closed, "/", &post, &plain)),
         Case::new("responder, closed, POST", load(closed, "/", &post, &own)),
     ];
     let direct = [
@@ -60,18 +65,24 @@ pub fn measure(effort: Effort) {
         print(cases.iter().map(|case| case.name).zip(outcomes));
         println!();
     }
-    drop(hello);
+    drop(hellos);
     drop(responder);
     print([("10,000 kept answers in turn, HTTP", in_turn_of_many(&world, effort.rounds))]);
     println!();
+    let name = "openssl ocsp -multi 2, one connection for each";
+    print([(name, of_openssl(&world, effort))]);
+}
+
+/// OpenSSL's own responder, which signs each answer.
+fn of_openssl(world: &World<'_>, effort: Effort) -> Outcome {
+    let question = world.question(1);
     let index = (1..=ROWS).map(|number| world.index_line(number)).collect::<String>();
     let port = free_port();
     let openssl = Peer::openssl_ocsp(&world.site, &index, port);
     let address = ([127, 0, 0, 1], port).into();
     let counted = openssl.processes();
     let ask = |_| closing(address, &question, effort.time, &counted);
-    let outcomes: Vec<_> = (0..effort.rounds).map(ask).collect();
-    print([("openssl ocsp -multi 2, one connection for each", Outcome::median(&outcomes))]);
+    Outcome::median(&(0..effort.rounds).map(ask).collect::<Vec<_>>())
 }
 
 /// Each answer is in memory, and fresh for as long as this takes.
