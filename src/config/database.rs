@@ -170,7 +170,7 @@ const MYSQL_KEYS: [(&str, &str); 11] = [
     ("database", "tls_ca"),
 ];
 const HOST: &str = "a host, host:port, [v6]:port or /path/of/socket, or an array of them";
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
