@@ -41,11 +41,8 @@ impl Nginx {
         fs::create_dir_all(site.path("files")).unwrap();
         fs::write(site.path("files/answer"), answer).unwrap();
         let own = shipped_on(site, shipped_port);
-        let upstreams = [
-            (responder, socket(site)),
-            (plain, hello(site, Fields::Few)),
-            (alike, hello(site, Fields::OfTheResponder)),
-        ];
+        let [few_fields, same_fields] = hellos(site);
+        let upstreams = [(responder, socket(site)), (plain, few_fields), (alike, same_fields)];
         let passed = upstreams.map(|(ports, socket)| passing(ports, &socket));
         let user = if is_root() { format!("user {WEB_USER};") } else { String::new() };
         let as_text = "x".repeat(answer.len());
@@ -143,20 +140,9 @@ fn passing([kept, closed]: [u16; 2], socket: &Path) -> String {
     )
 }
 
-/// The header fields that `hello.c` sends.
-#[derive(Clone, Copy)]
-pub enum Fields {
-    /// What it must.
-    Few,
-    /// As many as the responder, and as long.
-    OfTheResponder,
-}
-
-fn hello(site: &Site, fields: Fields) -> PathBuf {
-    site.path(match fields {
-        Fields::Few => "hello.sock",
-        Fields::OfTheResponder => "hello-alike.sock",
-    })
+/// The sockets of [`Peer::hellos`].
+fn hellos(site: &Site) -> [PathBuf; 2] {
+    ["hello.sock", "hello-alike.sock"].map(|name| site.path(name))
 }
 
 /// A process that is ended with the measurement, and what it has started.
@@ -165,25 +151,27 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// `hello.c`, which gives out the file of [`Nginx::start`].
-    pub fn hello(site: &Site, fields: Fields) -> Self {
+    /// `hello.c` with few fields, and with those of the responder: both give out the
+    /// file of [`Nginx::start`].
+    pub fn hellos(site: &Site) -> [Self; 2] {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/hello.c");
-        let socket = hello(site, fields);
-        let binary = socket.with_extension("program");
+        let binary = site.path("hello");
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", source, "-lfcgi", "-lpthread", "-o"]).arg(&binary);
         let output = run(&mut compiler, "gcc libfcgi-dev");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "on Debian: apt-get install libfcgi-dev\n{errors}");
-        let mut command = Command::new(binary);
-        command.arg(&socket).arg("160").arg(site.path("files/answer"));
-        if matches!(fields, Fields::OfTheResponder) {
-            fs::write(site.path("fields"), FIELDS).unwrap();
-            command.arg(site.path("fields"));
-        }
-        let peer = Self::start(&mut command);
-        eventually("hello listens", || socket.exists().then_some(()));
-        peer
+        let fields = site.path("fields");
+        fs::write(&fields, FIELDS).unwrap();
+        let more = [None, Some(fields)];
+        std::array::from_fn(|place| {
+            let socket = &hellos(site)[place];
+            let mut command = Command::new(&binary);
+            command.arg(socket).arg("160").arg(site.path("files/answer")).args(&more[place]);
+            let peer = Self::start(&mut command);
+            eventually("hello listens", || socket.exists().then_some(()));
+            peer
+        })
     }
 
     /// `openssl ocsp` as a responder about the certificates of an index.

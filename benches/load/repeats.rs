@@ -5,7 +5,7 @@ use ocsp_fcgi::demo::KeyKind;
 use crate::Effort;
 use crate::each::{Each, closing};
 use crate::load::{Load, Outcome, Questions};
-use crate::peers::{Fields, Nginx, Peer, processes};
+use crate::peers::{Nginx, Peer, processes};
 use crate::support::free_port;
 use crate::support::web::escaped;
 use crate::table::{Case, in_turn, print};
@@ -21,8 +21,7 @@ pub fn measure(effort: Effort) {
     let answer = responder.post(&question);
     assert!(answer.len() > 400, "no answer but {answer:?}");
     let nginx = Nginx::start(&world.site, &answer);
-    let hellos =
-        [Fields::Few, Fields::OfTheResponder].map(|fields| Peer::hello(&world.site, fields));
+    let hellos = Peer::hellos(&world.site);
     let path = format!("/{}", escaped(&question));
 
     let load = |port: u16, path: &str, questions: &Questions, counted: &[u32]| Load {

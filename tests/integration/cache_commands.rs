@@ -469,7 +469,7 @@ fn show_tells_what_is_kept_beside_what_the_database_says() {
     assert!(text(&show("0c03").stdout).contains("database has no such certificate"));
 }
 
-fn cache(config: &Path, arguments: &[&str]) -> Output {
+pub fn cache(config: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     run(command.arg("cache").args(arguments).arg("--config").arg(config), "ocsp-fcgi")
 }
@@ -483,7 +483,7 @@ fn warm(config: &Path, arguments: &[&str]) -> Command {
 
 /// The line that ends a run, without its times; the run was well.
 #[track_caller]
-fn first_line(output: &Output) -> String {
+pub fn first_line(output: &Output) -> String {
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}{}", text(&output.stderr));
     let line = stdout.lines().next().unwrap_or_default();

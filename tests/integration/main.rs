@@ -23,5 +23,6 @@ mod nginx;
 mod protocol;
 mod sources;
 mod stores;
+mod successors;
 mod support;
 mod switching;

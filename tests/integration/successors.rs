@@ -1,0 +1,191 @@
+//! Signers that end or are replaced: who signs when, and what has been kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+
+use crate::cache_commands::{cache, first_line};
+use crate::cache_processes::files;
+use crate::support::ocsp::{Answer, CertId, Request};
+use crate::support::site::{PROGRAM, Running, Site};
+use crate::support::{eventually, free_port, logged, run};
+
+// rule: RSP-4
+// rule: RSP-5
+#[test]
+fn a_successor_takes_over_before_answers_would_be_cut_short() {
+    for (days_left, signs) in [(1, "next"), (30, "signer")] {
+        let world = Succession::new(days_left);
+        let responder = world.serve("");
+        let answer = world.ask(&responder);
+        assert!(answer.is_signed_by(&world.certificate(signs)), "{days_left} days left");
+        let (_, this_update, next_update) = answer.times();
+        assert_eq!(next_update - this_update, 3 * 86_400);
+    }
+}
+
+#[test]
+fn a_successor_takes_over_at_the_instant_that_the_configuration_names() {
+    for (instant, signs) in
+        [("2026-01-01T00:00:00Z", "next"), ("2999-01-01T00:00:00+01:00", "signer")]
+    {
+        let world = Succession::new(30);
+        let responder = world.serve(&format!("next_from = {instant}\n"));
+        assert!(world.ask(&responder).is_signed_by(&world.certificate(signs)), "{instant}");
+    }
+}
+
+#[test]
+fn from_the_named_instant_on_no_answer_of_the_predecessor_is_given() {
+    let world = Succession::new(30);
+    let instant = Timestamp::from_unix(SystemClock.now().unix() + 3);
+    let responder = world.serve(&format!("next_from = {instant}\n"));
+    let mut answers = Vec::new();
+    eventually("the successor signs", || {
+        let before = SystemClock.now();
+        let answer = world.ask(&responder);
+        let by_next = answer.is_signed_by(&world.certificate("next"));
+        assert!(by_next || answer.is_signed_by(&world.certificate("signer")));
+        assert!(by_next || before <= instant, "{before}");
+        answers.push(by_next);
+        by_next.then_some(())
+    });
+    assert!(!answers[0], "kept in memory by the predecessor at first");
+}
+
+#[test]
+fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
+    let world = Succession::new(-1);
+    let responder = world.serve("");
+    assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
+    logged(&world.site.path("serve.log"), "its successor signs");
+}
+
+#[test]
+fn what_is_warmed_for_a_successor_is_given_once_it_has_taken_over() {
+    let world = Succession::new(30);
+    let instant = Timestamp::from_unix(SystemClock.now().unix() + 6);
+    let own = format!("next_from = {instant}\n");
+    let said = first_line(&cache(&world.config(&own), &["warm", "--next"]));
+    assert!(said.starts_with("signed 2, already there 0,"), "{said}");
+    let files = files(&world.site.path("cache"));
+    let warmed: Vec<_> = files.iter().map(|path| fs::read(path).unwrap()).collect();
+    let is_by_next = |der: &Vec<u8>| Answer::read(der).is_signed_by(&world.certificate("next"));
+    assert!(warmed.iter().all(is_by_next));
+    let responder = world.serve(&own);
+    let given = eventually("the successor has taken over", || {
+        let answer = world.ask(&responder);
+        answer.is_signed_by(&world.certificate("next")).then_some(answer)
+    });
+    assert!(warmed.contains(&given.der), "signed again");
+
+    // What would have ended by then is not signed.
+    let late = world.config("next_from = 2999-01-01T00:00:00Z\n");
+    let output = cache(&late, &["warm", "--next"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("takes over on 2999-01-01T00:00:00Z, when answers"), "{stderr}");
+}
+
+#[test]
+fn a_reload_brings_the_next_signer_without_a_gap() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = site.serve("");
+    let ask = || Answer::read(&responder.post(&site.request("good", &["-no_nonce"])));
+    let ca = &site.ca.identity.certificate;
+    assert!(ask().is_signed_by(ca));
+    let signer = site.delegate(Purpose::OcspSigner).certificate;
+    let text = fs::read_to_string(site.path("config.toml")).unwrap();
+    let text =
+        text.replace("itkey = \"ca.key\"", "itkey = \"signer.key\"\nitsigner = \"signer.crt\"");
+    site.write_config(&text);
+    responder.signal(Signal::SIGHUP);
+    eventually("the new signer signs", || {
+        let answer = ask();
+        assert!(answer.is_signed_by(ca) || answer.is_signed_by(&signer));
+        answer.is_signed_by(&signer).then_some(())
+    });
+}
+
+// rule: RSP-4
+#[test]
+fn the_end_of_a_signer_is_told_30_days_ahead_by_check_and_log() {
+    let world = Succession::new(20);
+    let config = world.config("");
+    let text = fs::read_to_string(&config).unwrap();
+    let alone: String = text
+        .lines()
+        .filter(|line| !line.starts_with("next_"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (text, warned) in [(text, false), (alone, true)] {
+        world.site.write_config(&text);
+        let check =
+            run(Command::new(PROGRAM).arg("check").arg("--config").arg(&config), "ocsp-fcgi");
+        let said = String::from_utf8(check.stdout).unwrap();
+        assert_eq!(said.contains("when a certificate ends: days=19"), warned, "{said}");
+    }
+}
+
+/// A CA whose delegated signer ends soon, and the next signer.
+struct Succession {
+    site: Site,
+    port: u16,
+    signer: Identity,
+    next: Identity,
+}
+
+impl Succession {
+    /// The present signer's certificate has `days_left` days; the next one's, a year.
+    fn new(days_left: i64) -> Self {
+        let now = SystemClock.now();
+        // The CA, and so its certificates, begin so long ago that some can have ended.
+        let begin = Timestamp::from_unix(now.unix() - 100 * 86_400);
+        let mut site = Site::with_certificates(KeyKind::P256);
+        site.ca = ThrowawayCa::new("Old CA", KeyKind::P256, begin).unwrap();
+        site.ca.identity.write_certificate(&site.path("ca.crt")).unwrap();
+        let issue = |name: &str, serial: &str, days: i64| {
+            let kind = (Purpose::OcspSigner, KeyKind::P256);
+            let days = (100 + days).try_into().unwrap();
+            let serial = Serial::from_hex(serial).unwrap();
+            let identity = site.ca.issue(name, &serial, kind, days).unwrap();
+            identity.write_certificate(&site.path(&format!("{name}.crt"))).unwrap();
+            identity.write_key(&site.path(&format!("{name}.key"))).unwrap();
+            identity
+        };
+        let (signer, next) = (issue("signer", "d1", days_left), issue("next", "d2", 365));
+        Self { site, port: free_port(), signer, next }
+    }
+
+    fn config(&self, more: &str) -> PathBuf {
+        self.site.write_config(&format!(
+            "port = {}\ncachedays = 3\ncachefolder = \"cache\"\n\
+             [database]\nsqlite = \"certs.db\"\n[[issuer]]\n\
+             certificate = \"ca.crt\"\nkey = \"signer.key\"\nsigner = \"signer.crt\"\n\
+             next_key = \"next.key\"\nnext_signer = \"next.crt\"\n{more}",
+            self.port
+        ))
+    }
+
+    fn serve(&self, more: &str) -> Running {
+        let config: &Path = &self.config(more);
+        Running::start(config, self.port)
+    }
+
+    fn ask(&self, responder: &Running) -> Answer {
+        let cert_id = CertId::new(&self.site.ca.identity.certificate, "0a1b");
+        Answer::read(&responder.post(&Request::about(&cert_id).der()))
+    }
+
+    fn certificate(&self, name: &str) -> openssl::x509::X509 {
+        match name {
+            "next" => self.next.certificate.clone(),
+            _ => self.signer.certificate.clone(),
+        }
+    }
+}
