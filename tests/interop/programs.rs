@@ -129,7 +129,10 @@ pub fn bouncy_castle(report: &mut Report, worlds: &[World]) {
     let mut questions = Vec::new();
     for world in worlds {
         questions.extend(CERTIFICATES.iter().map(|certificate| {
-            Question::new("PKIXRevocationChecker, each status", world, certificate)
+            let asked = Question::new("PKIXRevocationChecker, each status", world, certificate);
+            // A URL for each: of one that it has asked before BouncyCastle 1.72 keeps the
+            // answers, and throws a NullPointerException once the collector took them.
+            Question { url: format!("{}?{}", asked.url, certificate.name), ..asked }
         }));
     }
     ask_all(report, java_program().args(["Pkix", "BC"]), BOUNCY_CASTLE, &questions);
