@@ -98,7 +98,7 @@ fn exchanges(criterion: &mut Criterion) {
         if_none_match: b"",
     };
     criterion.bench_function("repeat by POST", |bencher| {
-        bencher.iter(|| service.handle(black_box(&post)));
+        bencher.iter(|| service.handle(black_box(&post), &|| ()));
     });
     let text = base64::engine::general_purpose::STANDARD.encode(&der);
     let uri = format!("/{}", text.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"));
@@ -109,7 +109,7 @@ fn exchanges(criterion: &mut Criterion) {
         if_none_match: b"",
     };
     criterion.bench_function("repeat by GET", |bencher| {
-        bencher.iter(|| service.handle(black_box(&get)));
+        bencher.iter(|| service.handle(black_box(&get), &|| ()));
     });
     let input = fastcgi_request(&der);
     let exchange = FastCgiExchange::new(Arc::clone(&service) as _, 1 << 20);
@@ -118,14 +118,14 @@ fn exchanges(criterion: &mut Criterion) {
     criterion.bench_function("repeat by POST over FastCGI", |bencher| {
         bencher.iter(|| {
             output.clear();
-            connection.advance(black_box(&input), &mut output).consumed
+            connection.advance(black_box(&input), &mut output, &|| ()).consumed
         });
     });
     let mut connection = Connection::new(Arc::new(Nothing), Limits::default());
     criterion.bench_function("FastCGI alone", |bencher| {
         bencher.iter(|| {
             output.clear();
-            connection.advance(black_box(&input), &mut output).consumed
+            connection.advance(black_box(&input), &mut output, &|| ()).consumed
         });
     });
 }
@@ -134,7 +134,7 @@ fn exchanges(criterion: &mut Criterion) {
 struct Nothing;
 
 impl Application for Nothing {
-    fn respond(&self, _: &FastCgiRequest<'_>, _: &mut Stdout<'_>) {}
+    fn respond(&self, _: &FastCgiRequest<'_>, _: &mut Stdout<'_>, _: &dyn Fn()) {}
 }
 
 fn service(ca: &ThrowawayCa, folder: &std::path::Path) -> Service {

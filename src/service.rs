@@ -38,12 +38,12 @@ impl Service {
 }
 
 impl Exchange for Service {
-    fn handle(&self, request: &HttpRequest<'_>) -> HttpResponse {
+    fn handle(&self, request: &HttpRequest<'_>, before_waiting: &dyn Fn()) -> HttpResponse {
         let responder = self.responder.load();
         SCRATCH.with_borrow_mut(|scratch| {
             match decode(request, scratch, |der| responder.recognizes(der)) {
                 Decoded::Request(der) => {
-                    let reply = responder.respond(der);
+                    let reply = responder.respond(der, before_waiting);
                     into_response(&responder, request, reply)
                 }
                 Decoded::Malformed => error(ErrorStatus::MalformedRequest),

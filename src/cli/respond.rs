@@ -29,7 +29,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     for warning in warnings {
         log::warn!("{warning}");
     }
-    let answer: &[u8] = match responder.respond(&request) {
+    let answer: &[u8] = match responder.respond(&request, &|| ()) {
         Reply::Kept(entry) => &entry.der().clone(),
         Reply::Authoritative(representation, _) => &representation.der().clone(),
         Reply::WithNonce(der) | Reply::NotStored(der) => &der.clone(),

@@ -43,7 +43,10 @@ pub enum Body<'a> {
 /// What answers: the service, or a stand-in for it in a test.
 pub trait Exchange: Send + Sync {
     /// One exchange. A refusal is a response too, so this cannot fail.
-    fn handle(&self, request: &HttpRequest<'_>) -> HttpResponse;
+    ///
+    /// Calls `before_waiting` before it waits for anything, or works for long: the
+    /// thread may have others to serve.
+    fn handle(&self, request: &HttpRequest<'_>, before_waiting: &dyn Fn()) -> HttpResponse;
 }
 
 /// What the transports print.

@@ -23,11 +23,12 @@ impl Responder {
         issuer: Acting<'_>,
         request: &Request<'_>,
         (nonce, algorithm): (Option<Nonce<'_>>, SignatureAlgorithm),
-        now: Timestamp,
+        (now, before_waiting): (Timestamp, &dyn Fn()),
     ) -> Reply {
         // The one after the other: who is refused must not hold a place even for a moment.
         let Ok(_unshared) = self.unshared.enter() else { return self.overloaded() };
         let Ok(_slow) = self.slow.enter() else { return self.overloaded() };
+        before_waiting();
         let mut answers = Vec::new();
         let mut extended_revoke = ExtendedRevoke::Absent;
         let mut all_issued = true;

@@ -128,8 +128,10 @@ impl Responder {
     }
 
     /// Answers one request. A refusal is an answer too, so this cannot fail.
+    ///
+    /// Calls `before_waiting` unless the answer is there at once.
     #[must_use]
-    pub fn respond(&self, der: &[u8]) -> Reply {
+    pub fn respond(&self, der: &[u8], before_waiting: &dyn Fn()) -> Reply {
         let request = match Request::from_der(der, self.policy.request_certificates) {
             Ok(request) => request,
             Err(error) => {
@@ -153,9 +155,9 @@ impl Responder {
         let algorithm = issuer.signer().choose(request.preferred_algorithms());
         match (request.single(), nonce) {
             (Some(cert_id), None) if algorithm == issuer.signer().algorithm() => {
-                self.kept(issuer, &request, cert_id, now)
+                self.kept(issuer, &request, cert_id, (now, before_waiting))
             }
-            _ => self.made(issuer, &request, (nonce, algorithm), now),
+            _ => self.made(issuer, &request, (nonce, algorithm), (now, before_waiting)),
         }
     }
 
@@ -191,7 +193,7 @@ impl Responder {
         issuer: Acting<'_>,
         request: &Request<'_>,
         cert_id: &CertId<'_>,
-        now: Timestamp,
+        (now, before_waiting): (Timestamp, &dyn Fn()),
     ) -> Reply {
         let cached = issuer.cache().get(cert_id, now);
         if let Some(entry) = cached {
@@ -211,9 +213,11 @@ impl Responder {
         if !cert_id.is_usual() {
             // Zeros before the serial, say: such spellings have no number, and nothing
             // is kept of them.
-            return self.made(issuer, request, (None, issuer.signer().algorithm()), now);
+            let plain = (None, issuer.signer().algorithm());
+            return self.made(issuer, request, plain, (now, before_waiting));
         }
         let Ok(_pass) = self.slow.enter() else { return self.overloaded() };
+        before_waiting();
         if self.policy.freshness.is_zero() {
             // Each request is to see the row as it is: no sharing.
             return self.refresh(issuer, cert_id, now);

@@ -92,7 +92,7 @@ pub fn exchange(
                 Ok(()) => meta.request(&body, limits.body),
                 Err(unread) => meta.with_body(unread),
             };
-            (meta.method(), handler.handle(&request))
+            (meta.method(), handler.handle(&request, &|| ()))
         }
         Err(MetaError::ContentLength) => {
             (variables.request_method(), HttpResponse::refusal(Status::BadRequest))
@@ -210,7 +210,7 @@ mod tests {
     struct Mirror;
 
     impl Exchange for Mirror {
-        fn handle(&self, request: &HttpRequest<'_>) -> HttpResponse {
+        fn handle(&self, request: &HttpRequest<'_>, _: &dyn Fn()) -> HttpResponse {
             let body = match request.body {
                 Body::Whole(body) => String::from_utf8_lossy(body).into_owned(),
                 other => format!("{other:?}"),

@@ -25,7 +25,7 @@ impl FastCgiExchange {
 }
 
 impl Application for FastCgiExchange {
-    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>) {
+    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, before_waiting: &dyn Fn()) {
         BUFFERS.with_borrow_mut(|(uri, output)| {
             output.clear();
             match Meta::read(&request.params.iter().collect(), uri) {
@@ -34,7 +34,8 @@ impl Application for FastCgiExchange {
                         Stdin::Whole(stdin) => meta.request(stdin, self.body_limit),
                         Stdin::TooLarge => meta.with_body(Body::TooLarge),
                     };
-                    write_cgi_response(&self.handler.handle(&request), meta.method(), output);
+                    let response = self.handler.handle(&request, before_waiting);
+                    write_cgi_response(&response, meta.method(), output);
                 }
                 Err(error) => {
                     if error == MetaError::NoMethod {

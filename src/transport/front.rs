@@ -49,10 +49,15 @@ impl Protocol for Front {
 }
 
 impl Session for FrontSession {
-    fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Advance {
+    fn advance(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        before_waiting: &dyn Fn(),
+    ) -> Advance {
         match self {
-            Self::FastCgi(connection) => connection.advance(input, output),
-            Self::Http(connection) => connection.advance(input, output),
+            Self::FastCgi(connection) => connection.advance(input, output, before_waiting),
+            Self::Http(connection) => connection.advance(input, output, before_waiting),
         }
     }
 

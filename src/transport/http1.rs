@@ -79,8 +79,21 @@ enum Step {
     Close,
 }
 
+/// Where responses go, and what is to be called before one is waited for.
+struct Output<'a> {
+    octets: &'a mut Vec<u8>,
+    before_waiting: &'a dyn Fn(),
+}
+
 impl Session for Http1Session {
-    fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Advance {
+    fn advance(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        before_waiting: &dyn Fn(),
+    ) -> Advance {
+        let mut output = Output { octets: output, before_waiting };
+        let output = &mut output;
         let mut rest = input;
         loop {
             let step = match self.state {
@@ -113,7 +126,7 @@ impl Session for Http1Session {
 }
 
 impl Http1Session {
-    fn take_head(&mut self, rest: &mut &[u8], output: &mut Vec<u8>) -> Step {
+    fn take_head(&mut self, rest: &mut &[u8], output: &mut Output<'_>) -> Step {
         // Empty lines before a request are allowed (RFC 9112 section 2.2).
         while let Some(after) = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n")) {
             *rest = after;
@@ -141,7 +154,7 @@ impl Http1Session {
         };
         // Whoever has begun to send the body does not wait (RFC 9110 section 10.1.1).
         if head.expect_continue && after.is_empty() {
-            output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            output.octets.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.head.clear();
         self.head.extend_from_slice(octets);
@@ -150,7 +163,7 @@ impl Http1Session {
         Step::Again
     }
 
-    fn take_sized(&mut self, length: usize, rest: &mut &[u8], output: &mut Vec<u8>) -> Step {
+    fn take_sized(&mut self, length: usize, rest: &mut &[u8], output: &mut Output<'_>) -> Step {
         let missing = length.saturating_sub(self.body.len());
         let (octets, after) = rest.split_at_checked(missing).unwrap_or((rest, b""));
         self.body.extend_from_slice(octets);
@@ -158,7 +171,7 @@ impl Http1Session {
         if octets.len() < missing { Step::Wait } else { self.answer_gathered(output) }
     }
 
-    fn take_chunked(&mut self, rest: &mut &[u8], output: &mut Vec<u8>) -> Step {
+    fn take_chunked(&mut self, rest: &mut &[u8], output: &mut Output<'_>) -> Step {
         let State::Chunked(chunked) = &mut self.state else { return Step::Again };
         match chunked.advance(rest, &mut self.body) {
             Progress::More => Step::Wait,
@@ -174,7 +187,7 @@ impl Http1Session {
         }
     }
 
-    fn answer_gathered(&mut self, output: &mut Vec<u8>) -> Step {
+    fn answer_gathered(&mut self, output: &mut Output<'_>) -> Step {
         self.state = State::Head;
         let Ok(Some(head)) = Head::parse(&self.head) else {
             return self.refuse(Status::BadRequest, output); // it was parsed before
@@ -187,15 +200,15 @@ impl Http1Session {
     }
 
     /// Answers without reading the body, and so for the last time.
-    fn too_large(&mut self, head: &Head<'_>, output: &mut Vec<u8>) -> Step {
+    fn too_large(&mut self, head: &Head<'_>, output: &mut Output<'_>) -> Step {
         self.state = State::Closed;
         self.printer.answer(&Head { keep: Keep::Close, ..*head }, Body::TooLarge, output);
         Step::Close
     }
 
-    fn refuse(&mut self, status: Status, output: &mut Vec<u8>) -> Step {
+    fn refuse(&mut self, status: Status, output: &mut Output<'_>) -> Step {
         self.state = State::Closed;
-        self.printer.print(&HttpResponse::refusal(status), b"", Keep::Close, output);
+        self.printer.print(&HttpResponse::refusal(status), b"", Keep::Close, output.octets);
         Step::Close
     }
 }
@@ -208,10 +221,11 @@ struct Printer {
 }
 
 impl Printer {
-    fn answer(&mut self, head: &Head<'_>, body: Body<'_>, output: &mut Vec<u8>) -> Step {
+    fn answer(&mut self, head: &Head<'_>, body: Body<'_>, output: &mut Output<'_>) -> Step {
         let Head { method, request_uri, if_none_match, keep, .. } = *head;
         let request = HttpRequest { method, request_uri, body, if_none_match };
-        self.print(&self.http.exchange.handle(&request), method, keep, output);
+        let response = self.http.exchange.handle(&request, output.before_waiting);
+        self.print(&response, method, keep, output.octets);
         if keep == Keep::Close { Step::Close } else { Step::Again }
     }
 
@@ -251,7 +265,7 @@ mod tests {
     struct Mirror;
 
     impl Exchange for Mirror {
-        fn handle(&self, request: &HttpRequest<'_>) -> HttpResponse {
+        fn handle(&self, request: &HttpRequest<'_>, _: &dyn Fn()) -> HttpResponse {
             let body = match request.body {
                 Body::Whole(body) => String::from_utf8_lossy(body).into_owned(),
                 Body::Incomplete => unreachable!("a session sees no end"),
@@ -278,7 +292,7 @@ mod tests {
             if end <= taken || then != Then::Read {
                 continue;
             }
-            let advance = session.advance(&input[taken..end], &mut output);
+            let advance = session.advance(&input[taken..end], &mut output, &|| ());
             taken += advance.consumed;
             then = advance.then;
             assert!(taken <= end);
@@ -401,7 +415,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", 38, Activity::Request),
             ("ab", 2, Activity::Idle),
         ] {
-            let advance = session.advance(input.as_bytes(), &mut Vec::new());
+            let advance = session.advance(input.as_bytes(), &mut Vec::new(), &|| ());
             assert_eq!((advance.consumed, session.activity()), (consumed, activity), "{input}");
         }
     }
@@ -440,7 +454,7 @@ mod tests {
 
         #[test]
         fn no_octets_panic(input: Vec<u8>) {
-            session().advance(&input, &mut Vec::new());
+            session().advance(&input, &mut Vec::new(), &|| ());
         }
     }
 }

@@ -20,7 +20,7 @@ use fastcgi::server::{Server, Settings};
 struct Hello;
 
 impl Application for Hello {
-    fn respond(&self, _: &Request<'_>, stdout: &mut Stdout<'_>) {
+    fn respond(&self, _: &Request<'_>, stdout: &mut Stdout<'_>, _: &dyn Fn()) {
         stdout.extend_from_slice(b"Content-Type: text/plain\r\n\r\nhello");
     }
 }

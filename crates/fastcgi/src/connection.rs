@@ -15,8 +15,9 @@ use crate::server::{Activity, Advance, Protocol, Session, Then};
 pub trait Application: Send + Sync + 'static {
     /// Writes the answer: a CGI header, an empty line, a body (RFC 3875 section 6).
     ///
-    /// A panic costs the connection, and nothing else.
-    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>);
+    /// Calls `before_waiting` first where it has to wait for anything, see
+    /// [`Session::advance`]. A panic costs the connection, and nothing else.
+    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, before_waiting: &dyn Fn());
 }
 
 /// One request of a web server.
@@ -93,7 +94,12 @@ impl<A: Application> Connection<A> {
 }
 
 impl<A: Application> Session for Connection<A> {
-    fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Advance {
+    fn advance(
+        &mut self,
+        input: &[u8],
+        output: &mut Vec<u8>,
+        before_waiting: &dyn Fn(),
+    ) -> Advance {
         let mut pending = self.pending.take();
         let mut consumed = 0;
         let then = loop {
@@ -101,7 +107,7 @@ impl<A: Application> Session for Connection<A> {
                 Ok(None) => break Then::Read,
                 Ok(Some(record)) => {
                     consumed += record.len;
-                    match self.take(&record, &mut pending, output) {
+                    match self.take(&record, &mut pending, output, before_waiting) {
                         Then::Read => {}
                         then => break then,
                     }
@@ -133,6 +139,7 @@ impl<A: Application> Connection<A> {
         record: &Record<'a>,
         pending: &mut Option<Pending<'a>>,
         output: &mut Vec<u8>,
+        before_waiting: &dyn Fn(),
     ) -> Then {
         if record.request_id == record::FCGI_NULL_REQUEST_ID {
             self.manage(record, output);
@@ -159,7 +166,7 @@ impl<A: Application> Connection<A> {
             Step::Broken => return Then::Close,
             Step::End(status) => record::push_end_request(output, record.request_id, status),
             Step::Respond(body) => {
-                if let Err(error) = self.respond(request, body, output) {
+                if let Err(error) = self.respond(request, body, output, before_waiting) {
                     log::debug!("FastCGI connection closed: error={error}");
                     return Then::Close;
                 }
@@ -178,6 +185,7 @@ impl<A: Application> Connection<A> {
         request: &Pending<'_>,
         body: Body,
         output: &mut Vec<u8>,
+        before_waiting: &dyn Fn(),
     ) -> Result<(), ParamsError> {
         let params = Params::parse(&request.params)?;
         let stdin = match body {
@@ -185,7 +193,7 @@ impl<A: Application> Connection<A> {
             Body::TooLarge => Stdin::TooLarge,
         };
         let mut stdout = Stdout::new(output, request.id);
-        self.application.respond(&Request { params, stdin }, &mut stdout);
+        self.application.respond(&Request { params, stdin }, &mut stdout, before_waiting);
         stdout.finish();
         Ok(())
     }

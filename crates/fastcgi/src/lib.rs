@@ -9,7 +9,7 @@
 //! struct Echo;
 //!
 //! impl Application for Echo {
-//!     fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>) {
+//!     fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, _before_waiting: &dyn Fn()) {
 //!         match request.stdin {
 //!             Stdin::Whole(body) => {
 //!                 stdout.extend_from_slice(b"Content-Type: text/plain\r\n\r\n");
@@ -42,7 +42,8 @@
 //! | [`params`] | name-value pairs, borrowed |
 //! | [`listener`] | listening sockets: TCP, Unix with owner and mode, inherited |
 //! | `peer` | one connection's socket: read, write, time-outs |
-//! | `poller` | the epoll set: listeners and parked connections |
+//! | `poller` | the epoll set: listeners and resting connections |
+//! | `crew` | which worker polls, serves, sleeps |
 //! | `accept` | what errors of accept() mean and when they are logged |
 //! | `pool`, `worker` | the threads and what they do |
 //! | [`server`] | the server, its settings, its end; the traits of a protocol |
@@ -60,6 +61,7 @@
 
 mod accept;
 pub mod connection;
+mod crew;
 pub mod listener;
 pub mod params;
 mod peer;

@@ -20,25 +20,10 @@ pub(crate) struct Peer<S> {
     pub(crate) request_deadline: Option<Instant>,
     /// Octets that may still be thrown away, once nothing else is expected.
     pub(crate) discard: Option<usize>,
-    /// Whether the poller has seen it.
-    pub(crate) watched: Watched,
-    linger: Linger,
-}
-
-/// Whether a connection is known to the poller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watched {
-    Never,
-    Before,
-}
-
-/// How long to wait for octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// Take what is there.
-    Not,
-    /// A short while: what a busy web server needs to send its next request.
-    Briefly,
+    /// By which the poller knows it; `None` before its first rest.
+    pub(crate) token: Option<u64>,
+    /// The peer has ended its side, behind what there still is to read.
+    pub(crate) ending: bool,
 }
 
 /// What a socket had to give.
@@ -52,12 +37,6 @@ pub(crate) enum Received {
     End,
 }
 
-#[derive(Debug)]
-enum Linger {
-    Unset,
-    Set,
-}
-
 impl<S> Peer<S> {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
@@ -66,28 +45,15 @@ impl<S> Peer<S> {
             leftover: Vec::new(),
             request_deadline: None,
             discard: None,
-            watched: Watched::Never,
-            linger: Linger::Unset,
+            token: None,
+            ending: false,
         }
     }
 
-    /// Reads into `space`, which must not be empty.
-    pub(crate) fn receive(&mut self, space: &mut [u8], wait: Wait) -> Received {
-        let flags = match (wait, &self.linger) {
-            (Wait::Not, _) => RecvFlags::DONTWAIT,
-            (Wait::Briefly, Linger::Set) => RecvFlags::empty(),
-            (Wait::Briefly, Linger::Unset) => {
-                match set_socket_timeout(&self.socket, Timeout::Recv, Some(LINGER)) {
-                    Ok(()) => {
-                        self.linger = Linger::Set;
-                        RecvFlags::empty()
-                    }
-                    Err(_) => RecvFlags::DONTWAIT, // never for ever
-                }
-            }
-        };
+    /// Takes what has come into `space`, which must not be empty.
+    pub(crate) fn receive(&self, space: &mut [u8]) -> Received {
         loop {
-            match recv(&self.socket, &mut *space, flags) {
+            match recv(&self.socket, &mut *space, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Received::End,
                 Ok((octets, _)) => return Received::Octets(octets),
                 Err(Errno::INTR) => {}
@@ -97,8 +63,14 @@ impl<S> Peer<S> {
         }
     }
 
-    /// Sends all of `octets`, within `time`.
-    pub(crate) fn send(&self, octets: &[u8], time: Duration) -> io::Result<()> {
+    /// Sends all of `octets`, within `time`; calls `before_waiting` unless all can be sent
+    /// at once.
+    pub(crate) fn send(
+        &self,
+        octets: &[u8],
+        time: Duration,
+        before_waiting: &dyn Fn(),
+    ) -> io::Result<()> {
         let mut rest = octets;
         if rest.is_empty() {
             return Ok(());
@@ -111,6 +83,7 @@ impl<S> Peer<S> {
         if rest.is_empty() {
             return Ok(());
         }
+        before_waiting();
         let deadline = Instant::now() + time;
         while !rest.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -144,14 +117,11 @@ impl<S> AsFd for Peer<S> {
     }
 }
 
-/// How long a worker waits on one connection for the next request. Long against
-/// the pauses of a busy connection, short against what a client notices: for
-/// that long, a burst on other connections may find one worker less.
-pub(crate) const LINGER: Duration = Duration::from_millis(50);
 const SEND_PIECE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
@@ -161,7 +131,12 @@ mod tests {
     fn a_peer_that_does_not_read_costs_the_write_time_out() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let peer = Peer::<()>::new(ours.into());
-        let sent = peer.send(&vec![0; 8 << 20], Duration::from_millis(50));
+        let waits = Cell::new(0);
+        let before_waiting = || waits.set(waits.get() + 1);
+        let sent = peer.send(&[0; 8], Duration::from_millis(50), &before_waiting);
+        assert!(sent.is_ok() && waits.get() == 0);
+        let sent = peer.send(&vec![0; 8 << 20], Duration::from_millis(50), &before_waiting);
+        assert_eq!(waits.get(), 1);
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -174,17 +149,17 @@ mod tests {
             all.len()
         });
         let peer = Peer::<()>::new(ours.into());
-        peer.send(&vec![7; 8 << 20], Duration::from_secs(60)).unwrap();
+        peer.send(&vec![7; 8 << 20], Duration::from_secs(60), &|| ()).unwrap();
         drop(peer);
         assert_eq!(reader.join().unwrap(), 8 << 20);
     }
 
     #[test]
-    fn waiting_briefly_ends_without_octets() {
+    fn nothing_and_the_end_are_told_apart() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut peer = Peer::<()>::new(ours.into());
-        assert_eq!(peer.receive(&mut [0; 8], Wait::Briefly), Received::Nothing);
+        let peer = Peer::<()>::new(ours.into());
+        assert_eq!(peer.receive(&mut [0; 8]), Received::Nothing);
         drop(theirs);
-        assert_eq!(peer.receive(&mut [0; 8], Wait::Not), Received::End);
+        assert_eq!(peer.receive(&mut [0; 8]), Received::End);
     }
 }

@@ -1,10 +1,10 @@
-//! The one epoll set: listeners, and the connections that no worker serves.
+//! The one epoll set: listeners, and all connections that have had to wait.
 //!
-//! A parked connection costs a table entry and no thread. It is watched for one
-//! event (EPOLLONESHOT), so that exactly one worker takes it. Listeners are
-//! edge-triggered and looked at anew after each accepted connection: one worker
-//! wakes for one connection (level-triggered, each would wake the next one
-//! for nothing), and none is left behind.
+//! A connection is watched from its first wait to its end, for what is new
+//! (edge-triggered), so that waiting again costs no system call. It rests here
+//! while nobody serves it; what comes while somebody does is noted, and it is
+//! served once more. Listeners are edge-triggered too and looked at anew after each
+//! accepted connection, so that none is left behind.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -13,20 +13,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::{self, Errno};
 
-use crate::peer::{Peer, Watched};
+use crate::crew::Patience;
+use crate::peer::Peer;
 
-/// Where workers wait.
+/// Where one worker waits for all.
 #[derive(Debug)]
 pub(crate) struct Poller<S> {
     epoll: OwnedFd,
     end: OwnedFd,
-    parked: Mutex<Parked<S>>,
+    watched: Mutex<Watched<S>>,
 }
 
-/// Why a connection is parked.
+/// What a connection rests for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// For a request to begin.
@@ -42,23 +43,53 @@ pub(crate) enum Event<S> {
     Listener(usize),
     /// This connection has octets or has ended.
     Peer(Peer<S>),
+}
+
+/// Whether there will be anything more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    Something,
     /// All is over.
     End,
 }
 
+/// Where a connection has gone that was to rest.
 #[derive(Debug)]
-struct Parked<S> {
-    /// By a number that only grows: the first entry is the one parked longest.
-    entries: BTreeMap<u64, Entry<S>>,
+pub(crate) enum Rest<S> {
+    /// It rests.
+    Resting,
+    /// Something has come in the meantime.
+    Woken(Peer<S>),
+    /// It may not stay.
+    Refused(Peer<S>),
+}
+
+#[derive(Debug)]
+struct Watched<S> {
+    /// By a number that only grows, so that a late event finds no other connection.
+    peers: BTreeMap<u64, State<S>>,
     next: u64,
+    /// Counts what has been put to rest.
+    rests: u64,
     idle: IdlePeers,
 }
 
 #[derive(Debug)]
-struct Entry<S> {
+enum State<S> {
+    Resting(Resting<S>),
+    /// Somebody serves it; what has come since then.
+    Served {
+        missed: EventFlags,
+    },
+}
+
+#[derive(Debug)]
+struct Resting<S> {
     peer: Peer<S>,
     waiting: Waiting,
     deadline: Instant,
+    /// The smaller, the longer it rests.
+    since: u64,
 }
 
 /// Whether connections without a request may stay.
@@ -73,81 +104,105 @@ impl<S> Poller<S> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &end, EventData::new_u64(END), EventFlags::IN)?;
-        let parked = Parked { entries: BTreeMap::new(), next: FIRST_PEER, idle: IdlePeers::Stay };
-        Ok(Self { epoll, end, parked: Mutex::new(parked) })
+        let watched =
+            Watched { peers: BTreeMap::new(), next: FIRST_PEER, rests: 0, idle: IdlePeers::Stay };
+        Ok(Self { epoll, end, watched: Mutex::new(watched) })
     }
 
-    /// Waits for the next event.
-    pub(crate) fn wait(&self) -> Event<S> {
-        loop {
-            let mut space = [MaybeUninit::uninit()];
-            // One at a time, so that the other workers get the others.
-            let token = match epoll::wait(&self.epoll, &mut space, None) {
-                Ok(([event], _)) => event.data.u64(),
-                Ok(_) | Err(Errno::INTR) => continue,
-                Err(error) => {
-                    // Cannot happen to a descriptor of ours; without it no work can come.
-                    log::error!("worker ends: epoll_wait error={error}");
-                    return Event::End;
-                }
-            };
-            match token {
-                END => return Event::End,
-                FIRST_PEER.. => {
-                    // Gone where a sweep has been faster.
-                    if let Some(entry) = self.lock().entries.remove(&token) {
-                        return Event::Peer(entry.peer);
-                    }
+    /// Looks, or waits, for something to happen, and appends to `events` what has; perhaps
+    /// nothing for anybody.
+    pub(crate) fn wait(&self, patience: Patience, events: &mut Vec<Event<S>>) -> Polled {
+        let mut space = [MaybeUninit::uninit(); EVENTS_AT_ONCE];
+        let limit = match patience {
+            Patience::Endless => None,
+            Patience::None => Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
+        };
+        let found = match epoll::wait(&self.epoll, &mut space, limit) {
+            Ok((found, _)) => found,
+            Err(Errno::INTR) => return Polled::Something,
+            Err(error) => {
+                // Cannot happen to a descriptor of ours; without it no work can come.
+                log::error!("workers end: epoll_wait error={error}");
+                return Polled::End;
+            }
+        };
+        let mut watched = self.lock();
+        for event in found {
+            match event.data.u64() {
+                END => return Polled::End,
+                token @ FIRST_PEER.. => {
+                    events.extend(watched.wake(token, event.flags).map(Event::Peer));
                 }
                 listener => {
-                    if let Ok(listener) = usize::try_from(listener - FIRST_LISTENER) {
-                        return Event::Listener(listener);
-                    }
+                    let number = usize::try_from(listener - FIRST_LISTENER);
+                    events.extend(number.ok().map(Event::Listener));
                 }
             }
         }
+        Polled::Something
     }
 
-    /// Parks a connection until it has octets, or until the sweep after `deadline`.
-    /// Gives it back where it may not stay.
-    pub(crate) fn park(
-        &self,
-        mut peer: Peer<S>,
-        waiting: Waiting,
-        deadline: Instant,
-    ) -> Result<(), Peer<S>> {
-        let mut parked = self.lock();
-        if matches!((&parked.idle, waiting), (IdlePeers::Leave, Waiting::ForRequest)) {
-            return Err(peer);
+    /// Lets a connection rest until something comes, or until the sweep after `deadline`.
+    /// It must have been read to the end of what had come.
+    pub(crate) fn rest(&self, mut peer: Peer<S>, waiting: Waiting, deadline: Instant) -> Rest<S> {
+        let mut watched = self.lock();
+        if matches!((&watched.idle, waiting), (IdlePeers::Leave, Waiting::ForRequest)) {
+            return Rest::Refused(peer);
         }
-        let token = parked.next;
-        parked.next += 1;
-        let data = EventData::new_u64(token);
-        let flags = EventFlags::IN | EventFlags::ONESHOT;
-        // Under the lock: who is woken by it must find the entry.
-        let watched = match peer.watched {
-            Watched::Never => epoll::add(&self.epoll, &peer, data, flags),
-            Watched::Before => epoll::modify(&self.epoll, &peer, data, flags),
+        let token = match peer.token {
+            Some(token) => {
+                if let Some(State::Served { missed }) = watched.peers.get_mut(&token)
+                    && !missed.is_empty()
+                {
+                    peer.ending |= missed.intersects(END_EVENTS);
+                    *missed = EventFlags::empty();
+                    return Rest::Woken(peer);
+                }
+                token
+            }
+            None => {
+                let token = watched.next;
+                // Under the lock: who is woken by it must find the entry.
+                let data = EventData::new_u64(token);
+                if let Err(error) = epoll::add(&self.epoll, &peer, data, PEER_EVENTS) {
+                    log::warn!("connection closed, cannot be watched: error={error}");
+                    return Rest::Refused(peer);
+                }
+                watched.next += 1;
+                peer.token = Some(token);
+                token
+            }
         };
-        if let Err(error) = watched {
-            log::warn!("connection closed, cannot be watched: error={error}");
-            return Err(peer);
+        let since = watched.rests;
+        watched.rests += 1;
+        let resting = Resting { peer, waiting, deadline, since };
+        watched.peers.insert(token, State::Resting(resting));
+        Rest::Resting
+    }
+
+    /// Forgets a connection that is about to be closed.
+    pub(crate) fn forget(&self, peer: &Peer<S>) {
+        if let Some(token) = peer.token {
+            self.lock().peers.remove(&token);
         }
-        peer.watched = Watched::Before;
-        parked.entries.insert(token, Entry { peer, waiting, deadline });
-        Ok(())
+    }
+
+    /// Connections that are known.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().peers.len()
     }
 
     /// Takes out the connections whose deadline has passed.
     pub(crate) fn sweep(&self, now: Instant) -> Vec<Peer<S>> {
-        self.lock().take_out(|entry| entry.deadline <= now)
+        self.lock().take_out(|resting| resting.deadline <= now)
     }
 
     /// Takes out all connections without a request, now and from now on.
     pub(crate) fn dismiss_idle(&self) -> Vec<Peer<S>> {
-        let mut parked = self.lock();
-        parked.idle = IdlePeers::Leave;
-        parked.take_out(|entry| entry.waiting == Waiting::ForRequest)
+        let mut watched = self.lock();
+        watched.idle = IdlePeers::Leave;
+        watched.take_out(|resting| resting.waiting == Waiting::ForRequest)
     }
 
     /// Takes out all connections.
@@ -157,10 +212,10 @@ impl<S> Poller<S> {
 
     /// Takes out the connection that has been without a request for longest.
     pub(crate) fn longest_idle(&self) -> Option<Peer<S>> {
-        let mut parked = self.lock();
-        let is_idle = |entry: &Entry<S>| entry.waiting == Waiting::ForRequest;
-        let token = *parked.entries.iter().find(|(_, entry)| is_idle(entry))?.0;
-        parked.entries.remove(&token).map(|entry| entry.peer)
+        let mut watched = self.lock();
+        let idle = watched.resting().filter(|(_, one)| one.waiting == Waiting::ForRequest);
+        let (token, _) = idle.min_by_key(|(_, resting)| resting.since)?;
+        watched.remove(token)
     }
 
     pub(crate) fn watch_listener(&self, listener: impl AsFd, number: usize) -> io::Result<()> {
@@ -189,17 +244,47 @@ impl<S> Poller<S> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Parked<S>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Watched<S>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Parked<S> {
-    fn take_out(&mut self, which: impl Fn(&Entry<S>) -> bool) -> Vec<Peer<S>> {
-        let chosen = self.entries.iter().filter(|(_, entry)| which(entry));
-        let tokens: Vec<u64> = chosen.map(|(token, _)| *token).collect();
-        let taken = tokens.iter().filter_map(|token| self.entries.remove(token));
-        taken.map(|entry| entry.peer).collect()
+impl<S> Watched<S> {
+    /// The connection that something has come from, unless somebody serves it already or
+    /// it is gone.
+    fn wake(&mut self, token: u64, flags: EventFlags) -> Option<Peer<S>> {
+        let state = self.peers.get_mut(&token)?;
+        match std::mem::replace(state, State::Served { missed: EventFlags::empty() }) {
+            State::Resting(mut resting) => {
+                // The end may be there behind octets, and is told once.
+                resting.peer.ending |= flags.intersects(END_EVENTS);
+                Some(resting.peer)
+            }
+            State::Served { missed } => {
+                *state = State::Served { missed: missed | flags };
+                None
+            }
+        }
+    }
+
+    fn resting(&self) -> impl Iterator<Item = (u64, &Resting<S>)> {
+        self.peers.iter().filter_map(|(token, state)| match state {
+            State::Resting(resting) => Some((*token, resting)),
+            State::Served { .. } => None,
+        })
+    }
+
+    fn remove(&mut self, token: u64) -> Option<Peer<S>> {
+        match self.peers.remove(&token)? {
+            State::Resting(resting) => Some(resting.peer),
+            State::Served { .. } => None,
+        }
+    }
+
+    fn take_out(&mut self, which: impl Fn(&Resting<S>) -> bool) -> Vec<Peer<S>> {
+        let chosen = self.resting().filter(|(_, resting)| which(resting));
+        let tokens: Vec<u64> = chosen.map(|(token, _)| token).collect();
+        tokens.into_iter().filter_map(|token| self.remove(token)).collect()
     }
 }
 
@@ -208,6 +293,10 @@ fn listener_data(number: usize) -> EventData {
 }
 
 const LISTENER_EVENTS: EventFlags = EventFlags::IN.union(EventFlags::ET);
+const PEER_EVENTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+const END_EVENTS: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
+/// As many as one worker serves before it looks again.
+const EVENTS_AT_ONCE: usize = 64;
 const END: u64 = 0;
 const FIRST_LISTENER: u64 = 1;
 const FIRST_PEER: u64 = 1 << 32;
@@ -225,20 +314,81 @@ mod tests {
         (Peer::new(ours.into()), theirs)
     }
 
+    fn rests(poller: &Poller<()>, peer: Peer<()>, waiting: Waiting, deadline: Instant) {
+        assert!(matches!(poller.rest(peer, waiting, deadline), Rest::Resting));
+    }
+
+    /// What comes next, when that is one connection.
+    fn woken(poller: &Poller<()>) -> Peer<()> {
+        let mut events = Vec::new();
+        assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
+        assert_eq!(events.len(), 1);
+        let Some(Event::Peer(peer)) = events.pop() else { panic!("another event") };
+        peer
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     #[test]
-    fn a_parked_connection_comes_back_once_for_octets() {
+    fn a_resting_connection_is_woken_by_octets_and_by_its_end() {
         let poller = Poller::new().unwrap();
         let (peer, mut theirs) = peer();
-        let later = Instant::now() + Duration::from_secs(60);
-        poller.park(peer, Waiting::ForRequest, later).unwrap();
+        rests(&poller, peer, Waiting::ForRequest, later());
         theirs.write_all(b"x").unwrap();
-        let Event::Peer(peer) = poller.wait() else { panic!("another event") };
-        theirs.write_all(b"y").unwrap(); // not watched now
+        let peer = woken(&poller);
+        assert!(!peer.ending);
+        rests(&poller, peer, Waiting::ForRequest, later());
+        theirs.write_all(b"y").unwrap();
+        drop(theirs);
+        assert!(woken(&poller).ending);
+    }
+
+    #[test]
+    fn what_comes_while_somebody_serves_a_connection_is_not_lost() {
+        let poller = Poller::new().unwrap();
+        let (peer, mut theirs) = peer();
+        rests(&poller, peer, Waiting::ForRequest, later());
+        theirs.write_all(b"x").unwrap();
+        let peer = woken(&poller);
+        theirs.write_all(b"y").unwrap();
+        let mut events = Vec::new();
+        assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
+        assert!(events.is_empty(), "{events:?}");
+        let rest = poller.rest(peer, Waiting::ForRequest, later());
+        let Rest::Woken(peer) = rest else { panic!("{rest:?}") };
+        rests(&poller, peer, Waiting::ForRequest, later());
+    }
+
+    #[test]
+    fn a_late_event_of_a_closed_connection_is_nobodys() {
+        let poller = Poller::new().unwrap();
+        let ((first, mut theirs), (second, _theirs)) = (peer(), peer());
+        rests(&poller, first, Waiting::ForRequest, later());
+        rests(&poller, second, Waiting::ForRequest, later());
+        theirs.write_all(b"x").unwrap();
+        let first = woken(&poller);
+        poller.forget(&first);
+        theirs.write_all(b"y").unwrap();
+        let mut events = Vec::new();
+        assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
+        assert!(events.is_empty(), "{events:?}");
+        assert_eq!(poller.dismiss_all().len(), 1);
+    }
+
+    #[test]
+    fn the_end_is_told_each_time() {
+        let poller = Poller::<()>::new().unwrap();
         poller.end();
-        assert!(matches!(poller.wait(), Event::End));
-        poller.park(peer, Waiting::ForRequest, later).unwrap();
-        let events = [poller.wait(), poller.wait()];
-        assert!(events.iter().any(|event| matches!(event, Event::Peer(_))), "{events:?}");
+        assert_eq!(poller.wait(Patience::Endless, &mut Vec::new()), Polled::End);
+        assert_eq!(poller.wait(Patience::None, &mut Vec::new()), Polled::End);
+    }
+
+    #[test]
+    fn who_has_something_to_do_does_not_wait() {
+        let poller = Poller::<()>::new().unwrap();
+        assert_eq!(poller.wait(Patience::None, &mut Vec::new()), Polled::Something);
     }
 
     #[test]
@@ -247,8 +397,8 @@ mod tests {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let (early, _a) = peer();
         let (late, _b) = peer();
-        poller.park(early, Waiting::ForRequest, now + second).unwrap();
-        poller.park(late, Waiting::ForRest, now + 3 * second).unwrap();
+        rests(&poller, early, Waiting::ForRequest, now + second);
+        rests(&poller, late, Waiting::ForRest, now + 3 * second);
         assert_eq!(poller.sweep(now).len(), 0);
         assert_eq!(poller.sweep(now + 2 * second).len(), 1);
         assert_eq!(poller.sweep(now + 2 * second).len(), 0);
@@ -258,14 +408,14 @@ mod tests {
     #[test]
     fn the_longest_idle_one_makes_room_and_one_with_a_request_never() {
         let poller = Poller::new().unwrap();
-        let later = Instant::now() + Duration::from_secs(60);
+        let later = later();
         let (busy, _a) = peer();
         let (first, _b) = peer();
         let (second, _c) = peer();
         let (busy_fd, first_fd) = (format!("{:?}", busy.as_fd()), format!("{:?}", first.as_fd()));
-        poller.park(busy, Waiting::ForRest, later).unwrap();
-        poller.park(first, Waiting::ForRequest, later).unwrap();
-        poller.park(second, Waiting::ForRequest, later).unwrap();
+        rests(&poller, busy, Waiting::ForRest, later);
+        rests(&poller, first, Waiting::ForRequest, later);
+        rests(&poller, second, Waiting::ForRequest, later);
         let longest = poller.longest_idle().unwrap();
         assert_eq!(format!("{:?}", longest.as_fd()), first_fd);
         assert!(poller.longest_idle().is_some());
@@ -275,13 +425,13 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_may_not_be_parked_once_idle_ones_are_dismissed() {
+    fn an_idle_connection_may_not_rest_once_idle_ones_are_dismissed() {
         let poller = Poller::new().unwrap();
-        let later = Instant::now() + Duration::from_secs(60);
+        let later = later();
         let (idle, _a) = peer();
         let (busy, _b) = peer();
         assert_eq!(poller.dismiss_idle().len(), 0);
-        assert!(poller.park(idle, Waiting::ForRequest, later).is_err());
-        assert!(poller.park(busy, Waiting::ForRest, later).is_ok());
+        assert!(matches!(poller.rest(idle, Waiting::ForRequest, later), Rest::Refused(_)));
+        rests(&poller, busy, Waiting::ForRest, later);
     }
 }

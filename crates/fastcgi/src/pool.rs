@@ -1,4 +1,4 @@
-//! What the workers share: who accepts, who waits, how many there are.
+//! What the workers share: connections coming and going, threads, the end.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,9 +11,10 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use crate::accept::{Failure, Tell, Trouble};
+use crate::crew::{Crew, Turn, Wanted};
 use crate::listener::Listener;
 use crate::peer::Peer;
-use crate::poller::{Event, Poller, Waiting};
+use crate::poller::{Event, Polled, Poller, Rest, Waiting};
 use crate::server::{Protocol, Settings};
 use crate::worker;
 
@@ -23,9 +24,8 @@ pub(crate) struct Pool<P: Protocol> {
     pub(crate) settings: Settings,
     pub(crate) poller: Poller<P::Session>,
     pub(crate) progress: Arc<Progress>,
+    crew: Crew<Event<P::Session>>,
     listeners: RwLock<Vec<Listener>>,
-    /// Workers that wait in the poller, and those just started.
-    idle: AtomicUsize,
     workers: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     short_of_threads: AtomicBool,
@@ -83,13 +83,14 @@ impl Progress {
 
 impl<P: Protocol> Pool<P> {
     pub(crate) fn new(protocol: P, settings: Settings) -> io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             protocol,
             settings,
             poller: Poller::new()?,
             progress: Arc::default(),
+            crew: Crew::new(processors),
             listeners: RwLock::default(),
-            idle: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
             threads: Mutex::default(),
             short_of_threads: AtomicBool::new(false),
@@ -108,40 +109,46 @@ impl<P: Protocol> Pool<P> {
     }
 
     /// Waits for a connection to serve; `None` at the end.
-    pub(crate) fn next(&self) -> Option<Peer<P::Session>> {
-        let peer = loop {
-            match self.poller.wait() {
-                Event::End => break None,
-                Event::Peer(peer) => break Some(peer),
-                Event::Listener(number) => {
+    pub(crate) fn next(self: &Arc<Self>) -> Option<Peer<P::Session>> {
+        loop {
+            match self.crew.turn() {
+                Turn::Serve(Event::Peer(peer)) => return Some(peer),
+                Turn::Serve(Event::Listener(number)) => {
                     if let Some(peer) = self.accept(number) {
-                        break Some(peer);
+                        return Some(peer);
                     }
                 }
+                Turn::Poll(patience) => {
+                    let mut events = Vec::new();
+                    if self.poller.wait(patience, &mut events) == Polled::End {
+                        self.crew.end();
+                    }
+                    let wanted = self.crew.found(events.into_iter());
+                    self.provide(wanted);
+                }
+                Turn::End => return None,
             }
-        };
-        self.idle.fetch_sub(1, SeqCst);
-        peer
+        }
     }
 
-    /// The caller will wait for a connection.
-    pub(crate) fn is_idle(&self) {
-        self.idle.fetch_add(1, SeqCst);
+    /// The calling worker is about to wait for something else than a connection.
+    pub(crate) fn before_waiting(self: &Arc<Self>) {
+        let wanted = self.crew.before_waiting();
+        self.provide(wanted);
     }
 
-    /// Workers that wait for any connection.
-    pub(crate) fn idle(&self) -> usize {
-        self.idle.load(SeqCst)
+    /// It waits no longer.
+    pub(crate) fn after_waiting(&self) {
+        self.crew.after_waiting();
     }
 
-    /// Starts another worker if nobody is left to take the next connection.
-    pub(crate) fn relieve(self: &Arc<Self>) {
-        if self.idle() > 0 {
+    fn provide(self: &Arc<Self>, wanted: Wanted) {
+        if wanted == Wanted::Nobody {
             return;
         }
         match self.start_worker() {
             Ok(()) => {}
-            // Each further connection tries again: told once.
+            // Each further one that is wanted tries again: told once.
             Err(error) if !self.short_of_threads.swap(true, SeqCst) => {
                 log::warn!("no further worker: workers={} error={error}", self.workers());
             }
@@ -155,7 +162,7 @@ impl<P: Protocol> Pool<P> {
         let Ok(number) = self.workers.fetch_update(SeqCst, SeqCst, one_more) else {
             return Ok(());
         };
-        self.is_idle();
+        self.crew.join();
         let pool = Arc::clone(self);
         let started = thread::Builder::new()
             .name(format!("worker-{number}"))
@@ -171,25 +178,39 @@ impl<P: Protocol> Pool<P> {
                 Ok(())
             }
             Err(error) => {
-                self.idle.fetch_sub(1, SeqCst);
+                self.crew.leave();
                 self.workers.fetch_sub(1, SeqCst);
                 Err(error)
             }
         }
     }
 
-    pub(crate) fn park(&self, peer: Peer<P::Session>, waiting: Waiting, deadline: Instant) {
-        match self.poller.park(peer, waiting, deadline) {
-            Err(refused) => self.close(refused),
+    /// Lets a connection rest, that has been read to the end of what had come.
+    pub(crate) fn rest(&self, peer: Peer<P::Session>, waiting: Waiting, deadline: Instant) {
+        match self.poller.rest(peer, waiting, deadline) {
+            Rest::Refused(peer) => self.close(peer),
+            Rest::Woken(peer) => self.again(peer),
             // It could make room for one that waits to be accepted.
-            Ok(()) if waiting == Waiting::ForRequest => self.resume(),
-            Ok(()) => {}
+            Rest::Resting if waiting == Waiting::ForRequest => self.resume(),
+            Rest::Resting => {}
         }
     }
 
+    /// A connection is to be served once more, after the others.
+    pub(crate) fn again(&self, peer: Peer<P::Session>) {
+        self.crew.again(Event::Peer(peer));
+    }
+
     pub(crate) fn close(&self, peer: Peer<P::Session>) {
+        self.poller.forget(&peer);
         drop(peer);
         self.leave();
+    }
+
+    /// Wakes all workers, now and from now on, to go home.
+    pub(crate) fn end(&self) {
+        self.crew.end();
+        self.poller.end();
     }
 
     /// Looks at the listeners again if nobody has for want of room.
@@ -332,5 +353,49 @@ impl<P: Protocol> Pool<P> {
 
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::server::{Activity, Advance, Session};
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn advance(&mut self, _: &[u8], _: &mut Vec<u8>, _: &dyn Fn()) -> Advance {
+            unreachable!()
+        }
+
+        fn activity(&self) -> Activity {
+            Activity::Idle
+        }
+    }
+
+    impl Protocol for Nothing {
+        type Session = Self;
+
+        fn open(&self, _: u8) -> Self {
+            Self
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_connection_that_is_closed() {
+        let pool = Arc::new(Pool::new(Nothing, Settings::default()).unwrap());
+        assert!(pool.enter());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        pool.rest(Peer::new(ours.into()), Waiting::ForRequest, later);
+        assert_eq!((pool.poller.connections(), pool.open_connections()), (1, 1));
+        theirs.write_all(b"x").unwrap();
+        pool.crew.join();
+        let peer = pool.next().unwrap();
+        pool.close(peer);
+        assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! Listeners and the workers that serve their connections.
 //!
-//! Threads and blocking reads: see `worker` for how a connection is served and
-//! `poller` for how it waits. Knows no protocol: [`Protocol`] is FastCGI, HTTP,
+//! See `crew` for how the workers take turns, `worker` for how a connection is served
+//! and `poller` for how it waits. Knows no protocol: [`Protocol`] is FastCGI, HTTP,
 //! or what a connection's first octet says.
 
 use std::io;
@@ -19,7 +19,13 @@ pub trait Session: Send {
     /// Called again only after more octets have come, so it must take all
     /// complete messages in one call. `output` is sent in one write after each call.
     /// At most [`MAX_UNCONSUMED`] octets may be left; the connection is closed then.
-    fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Advance;
+    ///
+    /// The thread that calls this serves other connections too: before it waits for
+    /// anything, or is busy for longer than it takes to wake another thread, the session
+    /// calls `before_waiting`, so that another one takes its place. To call it more than
+    /// once costs nothing.
+    fn advance(&mut self, input: &[u8], output: &mut Vec<u8>, before_waiting: &dyn Fn())
+    -> Advance;
 
     /// Whether a request is under way. It decides which time-out silence meets,
     /// and what a graceful stop waits for. Unconsumed octets count as a request.
@@ -72,7 +78,8 @@ pub enum Activity {
 /// How a server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Threads at most, at least 1: requests answered at once. Started when needed.
+    /// Threads at most, at least 1: requests that may wait at once, and one to serve
+    /// the others. Started when needed.
     pub workers: usize,
     /// Connections open at once, at least 1. One more takes the place of the one
     /// that has been idle for longest, or waits where there is none.
@@ -213,7 +220,7 @@ impl<P: Protocol> Server<P> {
         }
         let unfinished = self.pool.open_connections();
         progress.reach(Phase::Ended);
-        poller.end();
+        self.pool.end();
         self.close_all(poller.dismiss_all());
         progress.wait_until(LAST_WAIT, || self.pool.workers() == 0);
         self.pool.join();
@@ -230,7 +237,7 @@ impl<P: Protocol> Server<P> {
     }
 }
 
-/// Workers started at once: one to serve, one to take the next connection.
+/// Workers started at once: one to serve, one to take its place when it has to wait.
 const FIRST_WORKERS: usize = 2;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);

@@ -1,17 +1,17 @@
 //! A worker: takes a connection that has something to say, and serves it.
 //!
-//! A kept connection that is busy costs one read and one write per request: its
-//! worker waits for the next request in the read itself, as long as another
-//! worker is left for everybody else. Otherwise, and after a moment of silence,
-//! the connection goes back to the poller, and so does one whose request is not
-//! whole: a slow peer holds no worker. Buffers belong to the worker.
+//! One read, what the protocol makes of it, one write; then the connection rests in
+//! the poller, also where its request is not whole: a slow peer holds no worker, and
+//! one that never stops sending is served in turn with the others. Buffers belong to
+//! the worker.
 
+use std::cell::Cell;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::peer::{Peer, Received, Wait};
+use crate::peer::{Peer, Received};
 use crate::poller::Waiting;
 use crate::pool::{Phase, Pool};
 use crate::server::{Activity, Advance, Protocol, Session, Then};
@@ -20,17 +20,25 @@ use crate::server::{Activity, Advance, Protocol, Session, Then};
 pub(crate) fn work<P: Protocol>(pool: &Arc<Pool<P>>) {
     let mut buffers = Buffers::default();
     while let Some(mut peer) = pool.next() {
-        pool.relieve();
+        let waits = Cell::new(false);
+        let before_waiting = || {
+            if !waits.replace(true) {
+                pool.before_waiting();
+            }
+        };
         let after = match peer.discard {
-            None => serve(pool, &mut peer, &mut buffers),
+            None => serve(pool, &mut peer, &mut buffers, &before_waiting),
             Some(octets) => discard(&mut peer, &mut buffers, octets),
         };
+        if waits.get() {
+            pool.after_waiting();
+        }
         match after {
             After::Close => pool.close(peer),
-            After::Park(waiting, deadline) => pool.park(peer, waiting, deadline),
+            After::Again => pool.again(peer),
+            After::Rest(waiting, deadline) => pool.rest(peer, waiting, deadline),
         }
         buffers.tidy();
-        pool.is_idle();
     }
 }
 
@@ -41,68 +49,87 @@ pub(crate) const STACK_BYTES: usize = 512 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Close,
-    Park(Waiting, Instant),
+    /// There may be more to read.
+    Again,
+    Rest(Waiting, Instant),
 }
 
-fn serve<P: Protocol>(pool: &Pool<P>, peer: &mut Peer<P::Session>, buffers: &mut Buffers) -> After {
+/// Whether all that had come was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    Yes,
+    Perhaps,
+}
+
+fn serve<P: Protocol>(
+    pool: &Pool<P>,
+    peer: &mut Peer<P::Session>,
+    buffers: &mut Buffers,
+    before_waiting: &dyn Fn(),
+) -> After {
     buffers.load(mem::take(&mut peer.leftover));
-    let mut wait = Wait::Not;
-    loop {
-        match peer.receive(buffers.space(), wait) {
-            Received::Octets(octets) => buffers.filled += octets,
-            Received::Nothing => return pause(pool, peer, buffers),
-            Received::End => return After::Close,
+    let space = buffers.space();
+    let room = space.len();
+    let fills_space = match peer.receive(space) {
+        Received::Octets(octets) => {
+            buffers.filled += octets;
+            octets == room
         }
-        let Some(advance) = advance(&pool.protocol, peer, buffers) else {
-            return After::Close;
-        };
-        if let Err(error) = peer.send(&buffers.output, pool.settings.write_timeout) {
-            log::debug!("connection closed, answer not sent: error={error}");
-            return After::Close;
-        }
-        match advance.then {
-            Then::Close => return After::Close,
-            Then::Discard => return begin_discard(peer),
-            Then::Read => {}
-        }
-        if buffers.consume(advance.consumed).is_err() {
-            log::warn!("connection closed, too much unconsumed: octets={}", buffers.filled);
-            return After::Close;
-        }
-        if !is_within_request(peer, buffers) {
-            peer.request_deadline = None;
-            wait = Wait::Briefly;
-        } else {
-            let now = Instant::now();
-            let deadline = *peer.request_deadline.get_or_insert(now + pool.settings.read_timeout);
-            if deadline <= now {
-                return After::Close;
-            }
-            wait = Wait::Not;
-        }
-        match (pool.progress.phase(), pool.idle()) {
-            // What has come already is answered, nothing else is waited for.
-            (Phase::Stopping | Phase::Ended, _) => wait = Wait::Not,
-            // Nobody is left for the others: queue up behind them.
-            (Phase::Serving, 0) => return pause(pool, peer, buffers),
-            (Phase::Serving, _) => {}
-        }
-    }
-}
-
-/// Nothing has come: the connection waits where it costs no worker.
-fn pause<P: Protocol>(pool: &Pool<P>, peer: &mut Peer<P::Session>, buffers: &mut Buffers) -> After {
-    let waiting = if is_within_request(peer, buffers) {
-        Waiting::ForRest
-    } else if pool.progress.phase() == Phase::Serving {
-        Waiting::ForRequest
-    } else {
+        Received::Nothing => return pause(pool, peer, buffers, Drained::Yes),
+        Received::End => return After::Close,
+    };
+    let Some(advance) = advance(&pool.protocol, peer, buffers, before_waiting) else {
         return After::Close;
     };
+    let sent = peer.send(&buffers.output, pool.settings.write_timeout, before_waiting);
+    if let Err(error) = sent {
+        log::debug!("connection closed, answer not sent: error={error}");
+        return After::Close;
+    }
+    match advance.then {
+        Then::Close => return After::Close,
+        Then::Discard => return begin_discard(peer),
+        Then::Read => {}
+    }
+    if buffers.consume(advance.consumed).is_err() {
+        log::warn!("connection closed, too much unconsumed: octets={}", buffers.filled);
+        return After::Close;
+    }
+    // What fills the space may be a part. Once the peer or the server is ending,
+    // nothing tells of more: it has to be looked for.
+    let is_last = peer.ending || pool.progress.phase() != Phase::Serving;
+    let drained = if fills_space || is_last { Drained::Perhaps } else { Drained::Yes };
+    pause(pool, peer, buffers, drained)
+}
+
+/// Until more comes, the connection waits where it costs no worker.
+fn pause<P: Protocol>(
+    pool: &Pool<P>,
+    peer: &mut Peer<P::Session>,
+    buffers: &mut Buffers,
+    drained: Drained,
+) -> After {
+    let now = Instant::now();
+    let (waiting, deadline) = if is_within_request(peer, buffers) {
+        let latest = now + pool.settings.read_timeout;
+        let deadline = *peer.request_deadline.get_or_insert(latest);
+        if deadline <= now {
+            return After::Close;
+        }
+        (Waiting::ForRest, deadline)
+    } else {
+        peer.request_deadline = None;
+        // What has come already is answered, nothing else is waited for.
+        if drained == Drained::Yes && pool.progress.phase() != Phase::Serving {
+            return After::Close;
+        }
+        (Waiting::ForRequest, now + pool.settings.idle_timeout)
+    };
     peer.leftover = buffers.unload();
-    let deadline =
-        peer.request_deadline.unwrap_or_else(|| Instant::now() + pool.settings.idle_timeout);
-    After::Park(waiting, deadline)
+    match drained {
+        Drained::Yes => After::Rest(waiting, deadline),
+        Drained::Perhaps => After::Again,
+    }
 }
 
 /// Lets the session see what has come. `None` where it, or the application, panics.
@@ -110,6 +137,7 @@ fn advance<P: Protocol>(
     protocol: &P,
     peer: &mut Peer<P::Session>,
     buffers: &mut Buffers,
+    before_waiting: &dyn Fn(),
 ) -> Option<Advance> {
     buffers.output.clear();
     let input = buffers.input.get(..buffers.filled)?;
@@ -117,7 +145,7 @@ fn advance<P: Protocol>(
     // What the closure touches is thrown away with the connection.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let session = peer.session.get_or_insert_with(|| protocol.open(first_octet));
-        session.advance(input, &mut buffers.output)
+        session.advance(input, &mut buffers.output, before_waiting)
     }));
     if outcome.is_err() {
         log::error!("connection closed, the application panicked");
@@ -135,24 +163,30 @@ fn begin_discard<S>(peer: &mut Peer<S>) -> After {
     peer.end_output();
     peer.session = None;
     peer.discard = Some(DISCARD_BYTES);
-    let deadline = Instant::now() + DISCARD_TIME;
-    peer.request_deadline = Some(deadline);
-    After::Park(Waiting::ForRest, deadline)
+    peer.request_deadline = Some(Instant::now() + DISCARD_TIME);
+    // What has come in the meantime is told already.
+    After::Again
 }
 
 fn discard<S>(peer: &mut Peer<S>, buffers: &mut Buffers, mut octets: usize) -> After {
+    let mut drained = Drained::Perhaps;
     // A few reads, then it is somebody else's turn.
     for _ in 0..16 {
-        match peer.receive(buffers.space(), Wait::Not) {
+        match peer.receive(buffers.space()) {
             Received::Octets(received) if received < octets => octets -= received,
-            Received::Nothing => break,
+            Received::Nothing => {
+                drained = Drained::Yes;
+                break;
+            }
             Received::Octets(_) | Received::End => return After::Close,
         }
     }
     peer.discard = Some(octets);
-    match peer.request_deadline {
-        Some(deadline) if deadline > Instant::now() => After::Park(Waiting::ForRest, deadline),
-        _ => After::Close,
+    match (peer.request_deadline, drained) {
+        (Some(deadline), _) if deadline <= Instant::now() => After::Close,
+        (Some(deadline), Drained::Yes) => After::Rest(Waiting::ForRest, deadline),
+        (Some(_), Drained::Perhaps) => After::Again,
+        (None, _) => After::Close,
     }
 }
 

@@ -204,7 +204,8 @@ fn peers_that_left_or_are_silent_take_no_processor_time() {
 struct Slow(Mutex<Receiver<()>>);
 
 impl Application for Slow {
-    fn respond(&self, _: &Request<'_>, _: &mut Stdout<'_>) {
+    fn respond(&self, _: &Request<'_>, _: &mut Stdout<'_>, before_waiting: &dyn Fn()) {
+        before_waiting();
         let _ = self.0.lock().unwrap().recv_timeout(PATIENCE);
     }
 }

@@ -13,11 +13,12 @@ use fastcgi::server::{Handle, Server, Settings, Stopped};
 
 use crate::support::{Client, Echo, settings};
 
-/// An application made of a closure.
+/// An application made of a closure, which may wait.
 pub struct Answering<F>(pub F);
 
 impl<F: Fn(&Request<'_>, &mut Stdout<'_>) + Send + Sync + 'static> Application for Answering<F> {
-    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>) {
+    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, before_waiting: &dyn Fn()) {
+        before_waiting();
         (self.0)(request, stdout);
     }
 }

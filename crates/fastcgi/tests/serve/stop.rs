@@ -50,12 +50,30 @@ fn a_stop_finishes_the_request_under_way_and_accepts_no_other() {
 }
 
 #[test]
+fn a_stop_answers_what_has_come_already_on_a_connection() {
+    let (application, has_begun, go) = slow();
+    let mut server = Running::start(Transport::Unix, settings(), Limits::default(), application);
+    let mut client = server.connect();
+    client.send(&request(1, After::Keep, "/a", b""));
+    has_begun.recv().unwrap();
+    client.send(&request(1, After::Keep, "/b", b""));
+    server.handle().stop();
+    refuses(&server);
+    for _ in 0..2 {
+        go.send(()).unwrap();
+        assert_eq!(client.answer().text(), "at last");
+    }
+    client.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+}
+
+#[test]
 fn a_stop_lets_a_request_finish_that_is_still_coming_in() {
     let mut server = Running::echo(Transport::Unix);
     let octets = request(1, After::Keep, "/a", b"x");
     let mut client = server.connect();
     client.send(&octets[..30]);
-    // Once this one has its answer, the first one is parked.
+    // Once this one has its answer, the first one rests.
     server.connect().ask(&request(1, After::Close, "/b", b""));
     server.handle().stop();
     refuses(&server);

@@ -1,16 +1,19 @@
 //! Few workers, many connections.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use fastcgi::connection::{Limits, Request};
+use fastcgi::connection::{Application, Limits, Request};
 use fastcgi::record::Stdout;
 use fastcgi::server::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::running::{Answering, Running, Transport};
-use crate::support::{After, Client, Echo, request, settings};
+use crate::support::{After, Client, Echo, PATIENCE, request, settings};
 
 fn ask(client: &mut Client) {
     assert_eq!(client.ask(&request(1, After::Keep, "/a", b"x")), "/a pairs=2 x");
@@ -123,6 +126,127 @@ fn no_more_requests_are_answered_at_once_than_there_are_workers() {
     clients.iter_mut().for_each(|client| client.send(&request(1, After::Keep, "/a", b"")));
     clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 0));
     assert!(seen.load(SeqCst) <= 3);
+}
+
+/// Waits for a word at `/wait`, answers at once elsewhere.
+struct Waiting(Mutex<Receiver<()>>);
+
+impl Application for Waiting {
+    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, before_waiting: &dyn Fn()) {
+        if request.params.get("REQUEST_URI") == Some(b"/wait") {
+            before_waiting();
+            self.0.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        Echo.respond(request, stdout, before_waiting);
+    }
+}
+
+// rule: FCG-2
+#[test]
+fn while_all_workers_but_one_wait_that_one_serves_all_others() {
+    let (word, words) = channel();
+    let settings = Settings { workers: 3, ..settings() };
+    let application = Waiting(Mutex::new(words));
+    let server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+    let mut waiting: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(&request(1, After::Keep, "/wait", b"")));
+    for _ in 0..50 {
+        clients.iter_mut().for_each(ask);
+    }
+    // In which order they get them is not said.
+    waiting.iter().for_each(|_| word.send(()).unwrap());
+    for client in &mut waiting {
+        assert_eq!(client.answer().text(), "/wait pairs=2 ");
+        ask(client);
+    }
+}
+
+#[test]
+fn requests_that_wait_for_nothing_start_no_more_workers_than_there_are_processors() {
+    let server = Running::start(Transport::Unix, settings(), Limits::default(), Echo);
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut client = server.connect();
+                (0..50).for_each(|_| ask(&mut client));
+            });
+        }
+    });
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let names = std::fs::read_dir("/proc/self/task").unwrap();
+    // Those of the clients may be about to go.
+    let names = names.filter_map(|task| std::fs::read(task.ok()?.path().join("comm")).ok());
+    let workers = names.filter(|name| name.starts_with(b"worker-")).count();
+    assert!((2..=processors.max(2)).contains(&workers), "{workers}");
+}
+
+// rule: FCG-2
+#[test]
+fn the_end_of_a_connection_is_seen_behind_a_request() {
+    let (word, words) = channel();
+    let settings = Settings { workers: 1, ..settings() };
+    let application = Waiting(Mutex::new(words));
+    let server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let (mut client, mut waiting) = (server.connect(), server.connect());
+    ask(&mut client);
+    // While the only worker waits, both come.
+    waiting.send(&request(1, After::Keep, "/wait", b""));
+    std::thread::sleep(Duration::from_millis(20));
+    client.send(&request(1, After::Keep, "/a", b""));
+    let Client::Unix(stream) = &client else { panic!("a Unix socket") };
+    stream.shutdown(Shutdown::Write).unwrap();
+    word.send(()).unwrap();
+    assert_eq!(client.answer().text(), "/a pairs=2 ");
+    let asked = Instant::now();
+    client.expect_end();
+    assert!(asked.elapsed() < PATIENCE / 2, "the connection waited for its time-out");
+}
+
+#[test]
+fn the_end_of_a_connection_that_is_being_served_is_seen_behind_its_next_request() {
+    let (word, words) = channel();
+    let settings = Settings { workers: 2, ..settings() };
+    let application = Waiting(Mutex::new(words));
+    let server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let mut client = server.connect();
+    ask(&mut client);
+    client.send(&request(1, After::Keep, "/wait", b""));
+    std::thread::sleep(Duration::from_millis(20));
+    client.send(&request(1, After::Keep, "/a", b""));
+    let Client::Unix(stream) = &client else { panic!("a Unix socket") };
+    stream.shutdown(Shutdown::Write).unwrap();
+    // Once this one has its answer, the other worker has seen both.
+    ask(&mut server.connect());
+    word.send(()).unwrap();
+    for text in ["/wait pairs=2 ", "/a pairs=2 "] {
+        assert_eq!(client.answer().text(), text);
+    }
+    let asked = Instant::now();
+    client.expect_end();
+    assert!(asked.elapsed() < PATIENCE / 2, "the connection waited for its time-out");
+}
+
+// rule: FCG-2
+#[test]
+fn a_connection_that_never_stops_asking_is_served_in_turn_with_others() {
+    let settings = Settings { workers: 1, ..settings() };
+    let server = Running::start(Transport::Unix, settings, Limits::default(), Echo);
+    let Client::Unix(stream) = server.connect() else { panic!("a Unix socket") };
+    std::thread::scope(|scope| {
+        let requests = request(1, After::Keep, "/a", b"").repeat(1000);
+        let (mut input, mut output) = (&stream, &stream);
+        let asking = scope.spawn(move || while output.write_all(&requests).is_ok() {});
+        input.read_exact(&mut [0]).unwrap();
+        let reading = scope.spawn(move || std::io::copy(&mut input, &mut std::io::sink()));
+        for _ in 0..20 {
+            ask(&mut server.connect());
+        }
+        assert!(!asking.is_finished());
+        stream.shutdown(Shutdown::Both).unwrap();
+        asking.join().unwrap();
+        reading.join().unwrap().unwrap();
+    });
 }
 
 // rule: FCG-2

@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Echo;
 
 impl Application for Echo {
-    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>) {
+    fn respond(&self, request: &Request<'_>, stdout: &mut Stdout<'_>, _: &dyn Fn()) {
         let uri = request.params.get("REQUEST_URI").unwrap_or_default();
         assert!(uri != b"/panic", "as asked");
         if uri == b"/long" {

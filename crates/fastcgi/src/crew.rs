@@ -1,0 +1,299 @@
+//! Whose turn it is: one worker polls for all, and serves what it finds itself.
+//!
+//! As long as answers come at once, one worker reads and writes for many connections
+//! in turn, without giving up the processor between them: waking another thread for each
+//! request costs more than the request. A worker about to wait says so first, and
+//! another one takes its turn. So does one more where there is more to serve than one
+//! can, up to a worker for each processor.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The workers' agreement; `E` is what they are to see to.
+#[derive(Debug)]
+pub(crate) struct Crew<E> {
+    state: Mutex<State<E>>,
+    bell: Condvar,
+    /// Workers that may be awake at once where nobody waits.
+    processors: usize,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    /// Found by whoever polled last, and seen to by nobody yet.
+    ready: VecDeque<E>,
+    /// To be seen to once more, after what else there may be.
+    again: VecDeque<E>,
+    /// Somebody polls.
+    polling: bool,
+    /// Workers that will come back for their next turn without waiting for anything
+    /// but the poller.
+    awake: usize,
+    /// Workers that sleep until they are called.
+    asleep: usize,
+    /// Of these, those called and not up yet.
+    called: usize,
+    ended: bool,
+}
+
+/// What a worker does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn<E> {
+    /// See to this.
+    Serve(E),
+    /// Poll, and [tell](Crew::found) what there is.
+    Poll(Patience),
+    /// Go home.
+    End,
+}
+
+/// Whether who polls waits until there is something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Endless,
+    /// There is something to do already.
+    None,
+}
+
+/// What a worker that waits, or has found much, leaves to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wanted {
+    /// Nothing: somebody is there.
+    Nobody,
+    /// One more worker, as none sleeps.
+    OneMore,
+}
+
+impl<E> Crew<E> {
+    pub(crate) fn new(processors: usize) -> Self {
+        let state = State {
+            ready: VecDeque::new(),
+            again: VecDeque::new(),
+            polling: false,
+            awake: 0,
+            asleep: 0,
+            called: 0,
+            ended: false,
+        };
+        Self { state: Mutex::new(state), bell: Condvar::new(), processors }
+    }
+
+    /// A worker begins, and will ask for its turn.
+    pub(crate) fn join(&self) {
+        self.lock().awake += 1;
+    }
+
+    /// A worker is gone, or has never begun, without [`Turn::End`].
+    pub(crate) fn leave(&self) {
+        self.lock().awake -= 1;
+    }
+
+    /// What the calling worker does next; it may sleep until there is something.
+    pub(crate) fn turn(&self) -> Turn<E> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                state.awake -= 1;
+                return Turn::End;
+            }
+            if let Some(event) = state.ready.pop_front() {
+                return Turn::Serve(event);
+            }
+            if !state.polling {
+                state.polling = true;
+                let nothing_to_do = state.again.is_empty();
+                let patience = if nothing_to_do { Patience::Endless } else { Patience::None };
+                return Turn::Poll(patience);
+            }
+            if let Some(event) = state.again.pop_front() {
+                return Turn::Serve(event);
+            }
+            state = self.sleep(state);
+        }
+    }
+
+    fn sleep<'a>(&self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
+        state.awake -= 1;
+        state.asleep += 1;
+        while state.called == 0 && !state.ended {
+            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.called = state.called.saturating_sub(1);
+        state.asleep -= 1;
+        state.awake += 1;
+        state
+    }
+
+    /// The calling worker has polled, and found this.
+    pub(crate) fn found(&self, events: impl Iterator<Item = E>) -> Wanted {
+        let mut state = self.lock();
+        let State { ready, again, polling, .. } = &mut *state;
+        *polling = false;
+        ready.extend(events);
+        ready.append(again);
+        if state.ready.len() <= ENOUGH_FOR_ONE || state.present() >= self.processors {
+            return Wanted::Nobody;
+        }
+        self.call_one(state)
+    }
+
+    /// Something is to be seen to once more, after all that is ready or can be found.
+    pub(crate) fn again(&self, event: E) {
+        self.lock().again.push_back(event);
+    }
+
+    /// The calling worker is about to wait for something else than the poller.
+    pub(crate) fn before_waiting(&self) -> Wanted {
+        let mut state = self.lock();
+        state.awake -= 1;
+        if state.present() > 0 || state.ended {
+            return Wanted::Nobody;
+        }
+        self.call_one(state)
+    }
+
+    /// The calling worker waits no longer, and will ask for its turn.
+    pub(crate) fn after_waiting(&self) {
+        self.lock().awake += 1;
+    }
+
+    /// All workers go home when they ask for their turn, those that sleep at once. Who
+    /// polls has to be woken too.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.bell.notify_all();
+    }
+
+    fn call_one(&self, mut state: MutexGuard<'_, State<E>>) -> Wanted {
+        if state.asleep == state.called {
+            return Wanted::OneMore;
+        }
+        state.called += 1;
+        drop(state);
+        self.bell.notify_one();
+        Wanted::Nobody
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> State<E> {
+    /// Workers that are awake or will be.
+    fn present(&self) -> usize {
+        self.awake + self.called
+    }
+}
+
+/// What one worker serves while another one would only just wake up.
+const ENOUGH_FOR_ONE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLL: Turn<u32> = Turn::Poll(Patience::Endless);
+
+    /// A crew of two, of whom the first polls.
+    fn crew() -> Crew<u32> {
+        let crew = Crew::new(2);
+        crew.join();
+        assert_eq!(crew.turn(), POLL);
+        crew
+    }
+
+    /// Runs `call` once another worker sleeps; the turn that the other then gets.
+    fn turn_of_another(crew: &Crew<u32>, call: impl FnOnce()) -> Turn<u32> {
+        crew.join();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| crew.turn());
+            while crew.lock().asleep == 0 {
+                std::thread::yield_now();
+            }
+            call();
+            other.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn who_polls_serves_what_it_finds_and_polls_again() {
+        let crew = crew();
+        assert_eq!(crew.found([1, 2].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(1));
+        assert_eq!(crew.turn(), Turn::Serve(2));
+        assert_eq!(crew.turn(), POLL);
+    }
+
+    #[test]
+    fn what_is_served_again_comes_after_what_is_ready_and_what_is_found() {
+        let crew = crew();
+        assert_eq!(crew.found([1, 2].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(1));
+        crew.again(1);
+        assert_eq!(crew.turn(), Turn::Serve(2));
+        assert_eq!(crew.turn(), Turn::Poll(Patience::None));
+        // While somebody polls, another one need not.
+        crew.join();
+        assert_eq!(crew.turn(), Turn::Serve(1));
+        crew.again(1);
+        assert_eq!(crew.found([3].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(3));
+        assert_eq!(crew.turn(), Turn::Serve(1));
+    }
+
+    #[test]
+    fn a_worker_that_is_about_to_wait_calls_another_one() {
+        let crew = crew();
+        let turn = turn_of_another(&crew, || {
+            assert_eq!(crew.found([1, 2].into_iter()), Wanted::Nobody);
+            assert_eq!(crew.turn(), Turn::Serve(1));
+            assert_eq!(crew.before_waiting(), Wanted::Nobody);
+        });
+        assert_eq!(turn, Turn::Serve(2));
+        crew.after_waiting();
+        assert_eq!(crew.turn(), POLL);
+    }
+
+    #[test]
+    fn who_is_about_to_wait_while_another_one_polls_calls_nobody() {
+        let crew = crew();
+        assert_eq!(crew.found([1].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(1));
+        crew.join();
+        assert_eq!(crew.turn(), POLL);
+        assert_eq!(crew.before_waiting(), Wanted::Nobody);
+        // The one that polls is about to wait in turn, and nobody sleeps.
+        assert_eq!(crew.found([2].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(2));
+        assert_eq!(crew.before_waiting(), Wanted::OneMore);
+    }
+
+    #[test]
+    fn much_to_serve_calls_a_worker_for_each_processor() {
+        let much = || 0..=u32::try_from(ENOUGH_FOR_ONE).unwrap();
+        let crew = crew();
+        let turn = turn_of_another(&crew, || {
+            assert_eq!(crew.found(much().skip(1)), Wanted::Nobody);
+            assert_eq!(crew.lock().called, 0, "one is enough for these");
+            assert_eq!(crew.found(std::iter::once(7)), Wanted::Nobody);
+        });
+        assert_eq!(turn, Turn::Serve(1));
+        // Both are awake now.
+        assert_eq!(crew.found(much()), Wanted::Nobody);
+        assert_eq!(crew.lock().called, 0);
+        let alone = Crew::new(2);
+        alone.join();
+        assert_eq!(alone.found(much()), Wanted::OneMore);
+    }
+
+    #[test]
+    fn all_go_home_at_the_end() {
+        let crew = crew();
+        assert_eq!(turn_of_another(&crew, || crew.end()), Turn::End);
+        assert_eq!(crew.found(std::iter::empty()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::End);
+        assert_eq!(crew.lock().awake, 0);
+    }
+}
