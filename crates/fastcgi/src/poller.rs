@@ -237,7 +237,7 @@ impl<S> Poller<S> {
         }
     }
 
-    /// Wakes all workers, now and from now on, with [`Event::End`].
+    /// Wakes whoever polls, now and from now on.
     pub(crate) fn end(&self) {
         if let Err(error) = io::write(&self.end, &1_u64.to_ne_bytes()) {
             log::error!("workers cannot be ended: error={error}");

@@ -243,5 +243,5 @@ const SHORTEST_SWEEP: Duration = Duration::from_millis(20);
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
 const LONGEST_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const PAUSE: Duration = Duration::from_millis(100);
-/// For workers to leave the read in which they may be waiting.
+/// For workers to leave what they serve, or wait for, and to see the end.
 const LAST_WAIT: Duration = Duration::from_millis(500);
