@@ -4,6 +4,8 @@
 //! their neighbours alone too.
 
 // 0  words: values that all layers share; no I/O but the log
+pub mod digest;
+pub mod hex;
 pub mod logging;
 pub mod serial;
 pub mod status;

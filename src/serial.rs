@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::hex;
+
 /// The longest serial accepted, in octets. RFC 5280 allows 20; certificates
 /// with longer ones exist, so the parser is more lenient.
 pub const MAX_OCTETS: usize = 32;
@@ -144,14 +146,7 @@ impl Serial {
     /// Lower-case hexadecimal, two digits an octet, without prefix: `0a1b`.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        let mut text = String::with_capacity(self.as_bytes().len() * 2);
-        for octet in self.as_bytes() {
-            text.extend(
-                [octet >> 4, octet & 15]
-                    .map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or_default()),
-            );
-        }
-        text
+        hex::text(self.as_bytes())
     }
 
     /// Decimal digits without leading zeros.

@@ -12,9 +12,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use openssl::sha;
 use rustix::fs::{Mode, OFlags};
 
+use crate::digest::sha256;
+use crate::hex;
 use crate::logging::{Trouble, quoted};
 use crate::ocsp::CertId;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -139,8 +140,17 @@ impl Disk {
     #[must_use]
     pub fn path(&self, cert_id: &CertId<'_>) -> PathBuf {
         let serial = cert_id.serial().to_hex();
-        let name = format!("{serial}-{}.der", short_hash(cert_id.der()));
-        self.folder.join(bucket(&serial)).join(name)
+        let mut place = String::with_capacity(serial.len() + BESIDE_SERIAL);
+        for part in [bucket(&serial), "/", &serial, "-"] {
+            place.push_str(part);
+        }
+        push_short_hash(&mut place, cert_id.der());
+        place.push_str(".der");
+        let folder = self.folder.as_path();
+        let mut path = PathBuf::with_capacity(folder.as_os_str().len() + 1 + place.len());
+        path.push(folder);
+        path.push(place);
+        path
     }
 
     fn report(&self, doing: &str, error: &io::Error) {
@@ -181,9 +191,13 @@ fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn short_hash(octets: &[u8]) -> String {
-    let digits = sha::sha256(octets).into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
-    let text = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
-    text.take(SHORT_HASH_DIGITS).collect()
+    let mut text = String::with_capacity(SHORT_HASH_DIGITS);
+    push_short_hash(&mut text, octets);
+    text
+}
+
+fn push_short_hash(text: &mut String, octets: &[u8]) {
+    hex::push(text, sha256(octets).get(..SHORT_HASH_DIGITS / 2).unwrap_or_default());
 }
 
 /// The part of the folder that a serial, in hexadecimal, belongs to.
@@ -202,6 +216,8 @@ fn system_time(instant: Timestamp) -> SystemTime {
 
 pub(super) const SHORT_HASH_DIGITS: usize = 16;
 pub(super) const BUCKET_DIGITS: usize = 2;
+/// What the place of an answer has beside the digits of its serial.
+const BESIDE_SERIAL: usize = BUCKET_DIGITS + "/-.der".len() + SHORT_HASH_DIGITS;
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Far more than an answer about one certificate takes.
 pub(super) const MAX_FILE: u64 = 64 * 1024;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use openssl::sha;
-
+use crate::digest::sha256;
 use crate::http::caching::Representation;
 use crate::status::{CertRecord, CertStatus};
 use crate::time::{Timestamp, Validity};
@@ -18,7 +17,7 @@ impl SignerTag {
     /// The tag of a certificate in DER.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {
-        Self(sha::sha256(certificate).first_chunk().copied().unwrap_or_default())
+        Self(sha256(certificate).first_chunk().copied().unwrap_or_default())
     }
 }
 

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openssl::sha::sha256;
-
 use super::date::ImfFixdate;
 use super::{HttpRequest, HttpResponse, Shared, Status, push_decimal};
+use crate::digest::sha256;
+use crate::hex;
 use crate::time::{Timestamp, Validity};
 
 /// The header fields that change from one reply to the next.
@@ -143,9 +143,8 @@ impl ETag {
     pub fn of(der: &[u8]) -> Self {
         let mut text = [b'"'; 66];
         let places = text.iter_mut().skip(1);
-        let digits = sha256(der).into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
-        for (place, digit) in places.zip(digits) {
-            *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+        for (place, digit) in places.zip(sha256(der).into_iter().flat_map(hex::pair)) {
+            *place = digit;
         }
         Self(text)
     }

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use openssl::error::ErrorStack;
-use openssl::md::Md;
+use openssl::md::{Md, MdRef};
+use openssl::md_ctx::MdCtx;
 use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::Padding;
-use openssl::sha;
 use openssl::sign::{RsaPssSaltlen, Signer as MessageSigner};
 
 use crate::ocsp::SignatureAlgorithm;
@@ -18,7 +18,7 @@ pub(super) struct Handle {
     key: PKey<Private>,
     /// Contexts made ready for this key and an algorithm, one for each thread that
     /// signs at the same time: setting one up costs more than a P-256 signature.
-    contexts: Mutex<Vec<(SignatureAlgorithm, PkeyCtx<Private>)>>,
+    contexts: Mutex<Vec<Contexts>>,
     /// Why it no longer signs.
     death: OnceLock<Reasons>,
 }
@@ -44,63 +44,78 @@ impl Handle {
         message: &[u8],
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, ErrorStack> {
-        match algorithm {
-            SignatureAlgorithm::RsaSha256
-            | SignatureAlgorithm::RsaPssSha256
-            | SignatureAlgorithm::EcdsaSha256 => self.sign_digest(algorithm, &sha::sha256(message)),
-            SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                self.sign_digest(algorithm, &sha::sha384(message))
-            }
-            SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                self.sign_digest(algorithm, &sha::sha512(message))
-            }
-            SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => {
-                MessageSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(message)
-            }
-        }
-    }
-
-    fn sign_digest(
-        &self,
-        algorithm: SignatureAlgorithm,
-        digest: &[u8],
-    ) -> Result<Vec<u8>, ErrorStack> {
-        let mut context = match self.take_context(algorithm) {
-            Some(context) => context,
-            None => self.context(algorithm)?,
+        let Some(digest) = digest(algorithm) else {
+            return MessageSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(message);
         };
-        let mut signature = Vec::new();
-        context.sign_to_vec(digest, &mut signature)?;
-        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        contexts.push((algorithm, context));
+        let mut contexts = match self.take_contexts(algorithm) {
+            Some(contexts) => contexts,
+            None => Contexts::new(&self.key, algorithm, digest)?,
+        };
+        let signature = contexts.sign(message)?;
+        let mut kept = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(contexts);
         Ok(signature)
     }
 
-    fn take_context(&self, algorithm: SignatureAlgorithm) -> Option<PkeyCtx<Private>> {
-        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = contexts.iter().position(|(other, _)| *other == algorithm)?;
-        Some(contexts.swap_remove(at).1)
-    }
-
-    fn context(&self, algorithm: SignatureAlgorithm) -> Result<PkeyCtx<Private>, ErrorStack> {
-        let mut context = PkeyCtx::new(&self.key)?;
-        context.sign_init()?;
-        if algorithm == SignatureAlgorithm::RsaPssSha256 {
-            context.set_rsa_padding(Padding::PKCS1_PSS)?;
-        }
-        match algorithm {
-            SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                context.set_signature_md(Md::sha384())?;
-            }
-            SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                context.set_signature_md(Md::sha512())?;
-            }
-            _ => context.set_signature_md(Md::sha256())?,
-        }
-        if algorithm == SignatureAlgorithm::RsaPssSha256 {
-            context.set_rsa_mgf1_md(Md::sha256())?;
-            context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-        }
-        Ok(context)
+    fn take_contexts(&self, algorithm: SignatureAlgorithm) -> Option<Contexts> {
+        let mut kept = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|contexts| contexts.algorithm == algorithm)?;
+        Some(kept.swap_remove(at))
     }
 }
+
+/// What OpenSSL has made ready for a key and an algorithm.
+struct Contexts {
+    algorithm: SignatureAlgorithm,
+    /// Fetched once: OpenSSL 3 would do it anew for each message.
+    digest: Md,
+    hash: MdCtx,
+    key: PkeyCtx<Private>,
+}
+
+impl Contexts {
+    fn new(
+        key: &PKey<Private>,
+        algorithm: SignatureAlgorithm,
+        digest: &MdRef,
+    ) -> Result<Self, ErrorStack> {
+        let fetched = Md::fetch(None, digest.type_().short_name()?, None)?;
+        let mut key = PkeyCtx::new(key)?;
+        key.sign_init()?;
+        if algorithm == SignatureAlgorithm::RsaPssSha256 {
+            key.set_rsa_padding(Padding::PKCS1_PSS)?;
+        }
+        key.set_signature_md(digest)?;
+        if algorithm == SignatureAlgorithm::RsaPssSha256 {
+            key.set_rsa_mgf1_md(digest)?;
+            key.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+        }
+        Ok(Self { algorithm, digest: fetched, hash: MdCtx::new()?, key })
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        self.hash.digest_init(&self.digest)?;
+        self.hash.digest_update(message)?;
+        let mut digest = [0; LONGEST_DIGEST];
+        let length = self.hash.digest_final(&mut digest)?;
+        let mut signature = Vec::new();
+        self.key.sign_to_vec(digest.get(..length).unwrap_or_default(), &mut signature)?;
+        Ok(signature)
+    }
+}
+
+/// The hash function that goes before the signature; nothing where the message itself
+/// is signed.
+fn digest(algorithm: SignatureAlgorithm) -> Option<&'static MdRef> {
+    match algorithm {
+        SignatureAlgorithm::RsaSha256
+        | SignatureAlgorithm::RsaPssSha256
+        | SignatureAlgorithm::EcdsaSha256 => Some(Md::sha256()),
+        SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => Some(Md::sha384()),
+        SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => Some(Md::sha512()),
+        SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => None,
+    }
+}
+
+/// That of SHA-512, in octets.
+const LONGEST_DIGEST: usize = 64;

@@ -3,6 +3,7 @@
 //! Pure. Makes the statement that finds the rows of a serial, and its parameters;
 //! `row` reads what comes back. Names are quoted here, whoever has checked them.
 
+use crate::hex;
 use crate::serial::Serial;
 use crate::status::RevocationReason;
 
@@ -172,7 +173,7 @@ impl Mapping {
             }
             (SerialFormat::Binary, Dialect::Mysql) => {
                 // As hexadecimal: what is sent as it is counts as text, which it is not.
-                let digits = |octets: Vec<u8>| Parameter::Text(hexadecimal(&octets));
+                let digits = |octets: Vec<u8>| Parameter::Text(hex::text(&octets));
                 parameters.extend(octets(serial).map(digits));
             }
         }
@@ -194,7 +195,7 @@ impl Mapping {
     /// The key of a row, as messages name it.
     pub(super) fn shown(&self, stored: &[u8]) -> String {
         match self.serial {
-            SerialFormat::Binary => format!("0x{}", hexadecimal(stored)),
+            SerialFormat::Binary => format!("0x{}", hex::text(stored)),
             _ => String::from_utf8_lossy(stored).into_owned(),
         }
     }
@@ -240,12 +241,18 @@ pub(super) fn keys(serial: &Serial) -> [String; 4] {
     // At most one of the two differs from whole octets: a first octet with its
     // high bit set has no leading zero digit.
     let other = match octets.strip_prefix('0') {
-        Some(minimal) => format!("0x{minimal}"),
-        None if octets.starts_with(|digit: char| digit > '7') => format!("0x00{octets}"),
-        None => format!("0x{octets}"),
+        Some(minimal) => ["0x", minimal].concat(),
+        None if octets.starts_with(|digit: char| digit > '7') => ["0x00", &octets].concat(),
+        None => ["0x", &octets].concat(),
     };
-    let octets = format!("0x{octets}");
-    let upper = |key: &str| key.to_ascii_uppercase().replacen('X', "x", 1);
+    let octets = ["0x", &octets].concat();
+    let upper = |key: &str| {
+        let mut key = key.to_owned();
+        if let Some(digits) = key.get_mut("0x".len()..) {
+            digits.make_ascii_uppercase();
+        }
+        key
+    };
     [upper(&octets), upper(&other), octets, other]
 }
 
@@ -263,10 +270,6 @@ fn octets(serial: &Serial) -> [Vec<u8>; 4] {
 
 fn integer(digits: &str) -> Parameter {
     digits.parse().map_or(Parameter::Null, Parameter::Integer)
-}
-
-pub(super) fn hexadecimal(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use mysql::Value;
 use mysql::consts::ColumnType;
 
+use crate::hex;
 use crate::serial::Serial;
 use crate::status::IssuerId;
 use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
-use crate::store::mapping::{Dialect, Parameter, SerialFormat, hexadecimal};
+use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
 use crate::store::mysql::dial::{Link, columns};
 use crate::store::mysql::keeper::Failure;
@@ -55,7 +56,7 @@ fn line(row: &mysql::Row, format: SerialFormat) -> Line {
             (as_digits(text, Comparison::Decimal), digits.clone())
         }
         Some(Value::Bytes(octets)) if format == SerialFormat::Binary => {
-            (as_digits(hexadecimal(octets), Comparison::Octets), octets.clone())
+            (as_digits(hex::text(octets), Comparison::Octets), octets.clone())
         }
         Some(Value::Bytes(text)) => (plain(Parameter::Octets(text.clone())), text.clone()),
         Some(Value::Int(number)) => {
