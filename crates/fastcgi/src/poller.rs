@@ -42,7 +42,7 @@ pub(crate) enum Event<S> {
     /// The listener of this number has connections.
     Listener(usize),
     /// This connection has octets or has ended.
-    Peer(Peer<S>),
+    Peer(Box<Peer<S>>),
 }
 
 /// Whether there will be anything more.
@@ -59,9 +59,9 @@ pub(crate) enum Rest<S> {
     /// It rests.
     Resting,
     /// Something has come in the meantime.
-    Woken(Peer<S>),
+    Woken(Box<Peer<S>>),
     /// It may not stay.
-    Refused(Peer<S>),
+    Refused(Box<Peer<S>>),
 }
 
 #[derive(Debug)]
@@ -85,7 +85,8 @@ enum State<S> {
 
 #[derive(Debug)]
 struct Resting<S> {
-    peer: Peer<S>,
+    /// In a box, as it changes hands several times for each request.
+    peer: Box<Peer<S>>,
     waiting: Waiting,
     deadline: Instant,
     /// The smaller, the longer it rests.
@@ -144,7 +145,12 @@ impl<S> Poller<S> {
 
     /// Lets a connection rest until something comes, or until the sweep after `deadline`.
     /// It must have been read to the end of what had come.
-    pub(crate) fn rest(&self, mut peer: Peer<S>, waiting: Waiting, deadline: Instant) -> Rest<S> {
+    pub(crate) fn rest(
+        &self,
+        mut peer: Box<Peer<S>>,
+        waiting: Waiting,
+        deadline: Instant,
+    ) -> Rest<S> {
         let mut watched = self.lock();
         if matches!((&watched.idle, waiting), (IdlePeers::Leave, Waiting::ForRequest)) {
             return Rest::Refused(peer);
@@ -194,24 +200,24 @@ impl<S> Poller<S> {
     }
 
     /// Takes out the connections whose deadline has passed.
-    pub(crate) fn sweep(&self, now: Instant) -> Vec<Peer<S>> {
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<Box<Peer<S>>> {
         self.lock().take_out(|resting| resting.deadline <= now)
     }
 
     /// Takes out all connections without a request, now and from now on.
-    pub(crate) fn dismiss_idle(&self) -> Vec<Peer<S>> {
+    pub(crate) fn dismiss_idle(&self) -> Vec<Box<Peer<S>>> {
         let mut watched = self.lock();
         watched.idle = IdlePeers::Leave;
         watched.take_out(|resting| resting.waiting == Waiting::ForRequest)
     }
 
     /// Takes out all connections.
-    pub(crate) fn dismiss_all(&self) -> Vec<Peer<S>> {
+    pub(crate) fn dismiss_all(&self) -> Vec<Box<Peer<S>>> {
         self.lock().take_out(|_| true)
     }
 
     /// Takes out the connection that has been without a request for longest.
-    pub(crate) fn longest_idle(&self) -> Option<Peer<S>> {
+    pub(crate) fn longest_idle(&self) -> Option<Box<Peer<S>>> {
         let mut watched = self.lock();
         let idle = watched.resting().filter(|(_, one)| one.waiting == Waiting::ForRequest);
         let (token, _) = idle.min_by_key(|(_, resting)| resting.since)?;
@@ -252,7 +258,7 @@ impl<S> Poller<S> {
 impl<S> Watched<S> {
     /// The connection that something has come from, unless somebody serves it already or
     /// it is gone.
-    fn wake(&mut self, token: u64, flags: EventFlags) -> Option<Peer<S>> {
+    fn wake(&mut self, token: u64, flags: EventFlags) -> Option<Box<Peer<S>>> {
         let state = self.peers.get_mut(&token)?;
         match std::mem::replace(state, State::Served { missed: EventFlags::empty() }) {
             State::Resting(mut resting) => {
@@ -274,14 +280,14 @@ impl<S> Watched<S> {
         })
     }
 
-    fn remove(&mut self, token: u64) -> Option<Peer<S>> {
+    fn remove(&mut self, token: u64) -> Option<Box<Peer<S>>> {
         match self.peers.remove(&token)? {
             State::Resting(resting) => Some(resting.peer),
             State::Served { .. } => None,
         }
     }
 
-    fn take_out(&mut self, which: impl Fn(&Resting<S>) -> bool) -> Vec<Peer<S>> {
+    fn take_out(&mut self, which: impl Fn(&Resting<S>) -> bool) -> Vec<Box<Peer<S>>> {
         let chosen = self.resting().filter(|(_, resting)| which(resting));
         let tokens: Vec<u64> = chosen.map(|(token, _)| token).collect();
         tokens.into_iter().filter_map(|token| self.remove(token)).collect()
@@ -309,17 +315,17 @@ mod tests {
 
     use super::*;
 
-    fn peer() -> (Peer<()>, UnixStream) {
+    fn peer() -> (Box<Peer<()>>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Peer::new(ours.into()), theirs)
+        (Box::new(Peer::new(ours.into())), theirs)
     }
 
-    fn rests(poller: &Poller<()>, peer: Peer<()>, waiting: Waiting, deadline: Instant) {
+    fn rests(poller: &Poller<()>, peer: Box<Peer<()>>, waiting: Waiting, deadline: Instant) {
         assert!(matches!(poller.rest(peer, waiting, deadline), Rest::Resting));
     }
 
     /// What comes next, when that is one connection.
-    fn woken(poller: &Poller<()>) -> Peer<()> {
+    fn woken(poller: &Poller<()>) -> Box<Peer<()>> {
         let mut events = Vec::new();
         assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
         assert_eq!(events.len(), 1);

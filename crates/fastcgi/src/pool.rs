@@ -108,8 +108,12 @@ impl<P: Protocol> Pool<P> {
         Ok(())
     }
 
-    /// Waits for a connection to serve; `None` at the end.
-    pub(crate) fn next(self: &Arc<Self>) -> Option<Peer<P::Session>> {
+    /// Waits for a connection to serve; `None` at the end. `events` is empty before and
+    /// after, and kept for its room.
+    pub(crate) fn next(
+        self: &Arc<Self>,
+        events: &mut Vec<Event<P::Session>>,
+    ) -> Option<Box<Peer<P::Session>>> {
         loop {
             match self.crew.turn() {
                 Turn::Serve(Event::Peer(peer)) => return Some(peer),
@@ -119,11 +123,10 @@ impl<P: Protocol> Pool<P> {
                     }
                 }
                 Turn::Poll(patience) => {
-                    let mut events = Vec::new();
-                    if self.poller.wait(patience, &mut events) == Polled::End {
+                    if self.poller.wait(patience, events) == Polled::End {
                         self.crew.end();
                     }
-                    let wanted = self.crew.found(events.into_iter());
+                    let wanted = self.crew.found(events.drain(..));
                     self.provide(wanted);
                 }
                 Turn::End => return None,
@@ -186,7 +189,7 @@ impl<P: Protocol> Pool<P> {
     }
 
     /// Lets a connection rest, that has been read to the end of what had come.
-    pub(crate) fn rest(&self, peer: Peer<P::Session>, waiting: Waiting, deadline: Instant) {
+    pub(crate) fn rest(&self, peer: Box<Peer<P::Session>>, waiting: Waiting, deadline: Instant) {
         match self.poller.rest(peer, waiting, deadline) {
             Rest::Refused(peer) => self.close(peer),
             Rest::Woken(peer) => self.again(peer),
@@ -197,11 +200,11 @@ impl<P: Protocol> Pool<P> {
     }
 
     /// A connection is to be served once more, after the others.
-    pub(crate) fn again(&self, peer: Peer<P::Session>) {
+    pub(crate) fn again(&self, peer: Box<Peer<P::Session>>) {
         self.crew.again(Event::Peer(peer));
     }
 
-    pub(crate) fn close(&self, peer: Peer<P::Session>) {
+    pub(crate) fn close(&self, peer: Box<Peer<P::Session>>) {
         self.poller.forget(&peer);
         drop(peer);
         self.leave();
@@ -255,14 +258,14 @@ impl<P: Protocol> Pool<P> {
         }
     }
 
-    fn accept(&self, number: usize) -> Option<Peer<P::Session>> {
+    fn accept(&self, number: usize) -> Option<Box<Peer<P::Session>>> {
         if self.progress.phase() != Phase::Serving || !self.enter() {
             return None;
         }
         match self.accept_from(number) {
             Ok(Some(socket)) => {
                 self.report_end();
-                Some(Peer::new(socket))
+                Some(Box::new(Peer::new(socket)))
             }
             Ok(None) => {
                 self.leave();
@@ -390,11 +393,11 @@ mod tests {
         assert!(pool.enter());
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let later = Instant::now() + Duration::from_secs(60);
-        pool.rest(Peer::new(ours.into()), Waiting::ForRequest, later);
+        pool.rest(Box::new(Peer::new(ours.into())), Waiting::ForRequest, later);
         assert_eq!((pool.poller.connections(), pool.open_connections()), (1, 1));
         theirs.write_all(b"x").unwrap();
         pool.crew.join();
-        let peer = pool.next().unwrap();
+        let peer = pool.next(&mut Vec::new()).unwrap();
         pool.close(peer);
         assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 0));
     }

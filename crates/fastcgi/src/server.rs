@@ -230,7 +230,7 @@ impl<P: Protocol> Server<P> {
         }
     }
 
-    fn close_all(&self, peers: Vec<crate::peer::Peer<P::Session>>) {
+    fn close_all(&self, peers: Vec<Box<crate::peer::Peer<P::Session>>>) {
         for peer in peers {
             self.pool.close(peer);
         }

@@ -19,7 +19,8 @@ use crate::server::{Activity, Advance, Protocol, Session, Then};
 /// What a worker does until the end.
 pub(crate) fn work<P: Protocol>(pool: &Arc<Pool<P>>) {
     let mut buffers = Buffers::default();
-    while let Some(mut peer) = pool.next() {
+    let mut events = Vec::new();
+    while let Some(mut peer) = pool.next(&mut events) {
         let waits = Cell::new(false);
         let before_waiting = || {
             if !waits.replace(true) {
