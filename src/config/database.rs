@@ -93,6 +93,7 @@ fn mysql(
         name: name.value?,
         mapping: mapping?,
         connections,
+        renew_after: RENEW_AFTER,
         connect_timeout,
         timeout: answer_timeout,
         retry_pause,
@@ -171,6 +172,9 @@ const MYSQL_KEYS: [(&str, &str); 11] = [
 ];
 const HOST: &str = "a host, host:port, [v6]:port or /path/of/socket, or an array of them";
 const CONNECTIONS: usize = 16;
+/// The crate for MySQL reads into a buffer of 4 MiB for each connection, and uses all of it
+/// before it begins anew: some 50 octets for each question. So it stays below 512 KiB.
+const RENEW_AFTER: u32 = 8_192;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

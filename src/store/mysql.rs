@@ -37,6 +37,8 @@ pub struct Options {
     pub mapping: Mapping,
     /// The most connections kept at once.
     pub connections: usize,
+    /// Questions after which a connection is made anew, as its buffers grow.
+    pub renew_after: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
     /// How long to wait for an answer.

@@ -27,6 +27,8 @@ pub(super) struct Link {
     statement: Statement,
     /// The place of its host among [`Options::hosts`].
     pub host: usize,
+    /// Questions that it has answered.
+    pub questions: u32,
 }
 
 /// Makes connections.
@@ -87,7 +89,7 @@ impl Dialler {
         self.within_limit(host, move |dialler| {
             let mut conn = dialler.connect(host)?;
             let statement = conn.prep(dialler.statement()).map_err(|error| words(&error))?;
-            Ok(Link { conn, statement, host })
+            Ok(Link { conn, statement, host, questions: 0 })
         })
     }
 

@@ -7,7 +7,7 @@
 //!
 //! [`Options::connections`]: crate::store::mysql::Options::connections
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -55,6 +55,8 @@ struct State {
     down: Option<Down>,
     /// A thread looks whether a preferred host is back.
     looking: bool,
+    /// A thread makes a connection in place of a worn one.
+    renewing: bool,
 }
 
 struct Down {
@@ -73,6 +75,7 @@ impl Keeper {
             pauses,
             down: None,
             looking: false,
+            renewing: false,
         };
         let hosts = Some(dialler.options.hosts.len()).filter(|hosts| *hosts > 1).unwrap_or(0);
         Self {
@@ -109,6 +112,7 @@ impl Keeper {
                         let now = Instant::now();
                         trouble.end(now, format_args!("database host answers again: host={name}"));
                     }
+                    link.questions = link.questions.saturating_add(1);
                     return Ok(rows);
                 }
                 // Servers close idle connections, and restart: worth a new one.
@@ -234,6 +238,35 @@ impl Keeper {
         }
     }
 
+    /// Makes a connection in place of a worn one, in the background: that is used for
+    /// longer if no other can be had.
+    fn renew(self: &Arc<Self>, worn: Link) {
+        let keeper = Arc::clone(self);
+        let (sender, receiver) = mpsc::sync_channel::<Link>(1);
+        let renew = move || {
+            let Ok(worn) = receiver.recv() else { return };
+            let made = keeper.dialler.dial(worn.host).map_err(|problem| {
+                let name = quoted(keeper.dialler.name(worn.host));
+                log::debug!("database connection not renewed: host={name} error={problem}");
+            });
+            keeper.renewed(made.unwrap_or(worn));
+        };
+        match thread::Builder::new().name("database renewal".into()).spawn(renew) {
+            Ok(_) => drop(sender.send(worn)), // it waits for it
+            Err(_) => self.renewed(worn),
+        }
+    }
+
+    fn renewed(&self, mut link: Link) {
+        link.questions = 0;
+        let mut state = self.lock();
+        state.renewing = false;
+        let closing = state.take_back(link);
+        drop(state);
+        self.freed.notify_one();
+        drop(closing);
+    }
+
     fn host_answered(&self, host: usize) {
         let mut state = self.lock();
         state.down = None;
@@ -319,7 +352,7 @@ impl State {
 
 /// One of the connections, lent; without a link while it is being made.
 struct Lease<'k> {
-    keeper: &'k Keeper,
+    keeper: &'k Arc<Keeper>,
     link: Option<Link>,
 }
 
@@ -339,8 +372,15 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        let limit = self.keeper.dialler.options.renew_after;
         let mut state = self.keeper.lock();
         let closing = match self.link.take() {
+            // One after the other, so that most stay usable if none can be made.
+            Some(worn) if worn.questions >= limit && !state.renewing => {
+                state.renewing = true;
+                drop(state);
+                return self.keeper.renew(worn);
+            }
             Some(link) => state.take_back(link),
             None => {
                 state.open -= 1;

@@ -169,6 +169,42 @@ fn a_kept_connection_survives_a_change_of_the_column_types() {
 }
 
 #[test]
+fn a_connection_that_has_answered_much_is_made_anew() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let mut options = database.options(&[database.server.tcp()]);
+    (options.connections, options.renew_after) = (1, 5);
+    let store = Mysql::new(options);
+    // The first question comes with the connection.
+    (0..5).for_each(|_| assert_eq!(status(&store, "05"), Some(CertStatus::Good)));
+    let before = database.connections();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(database.connections(), before);
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+    until(|| matches!(&database.connections()[..], [id] if *id != before[0]));
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+}
+
+#[test]
+fn a_connection_is_used_on_while_no_other_can_be_made() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let mut options = database.options(&[database.server.tcp()]);
+    (options.connections, options.renew_after) = (1, 2);
+    let store = Mysql::new(options);
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+    let before = database.connections();
+    database.run(&format!("ALTER USER {} ACCOUNT LOCK", database.name));
+    (0..20).for_each(|_| assert_eq!(status(&store, "05"), Some(CertStatus::Good)));
+    assert_eq!(database.connections(), before);
+    database.run(&format!("ALTER USER {} ACCOUNT UNLOCK", database.name));
+    until(|| {
+        assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+        database.connections() != before
+    });
+}
+
+#[test]
 fn a_killed_connection_costs_no_answer() {
     let database = MariaDb::shared().database();
     let store = database.store();

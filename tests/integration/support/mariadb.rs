@@ -158,6 +158,7 @@ impl Database<'_> {
             name: self.name.clone(),
             mapping: Mapping::of_table("list_certs"),
             connections: 4,
+            renew_after: u32::MAX,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(5),
             retry_pause: Duration::from_millis(300),
