@@ -175,6 +175,9 @@ impl Inner {
                 log::error!("a signature was lost to a panic");
             }
             drop(place);
+            // Standing back decides how often it runs, not for how long: it would go on with
+            // the next signature for as long as others get at a time.
+            thread::yield_now();
         }
     }
 
