@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::consts::ColumnType;
 use mysql::prelude::{AsStatement, Queryable};
@@ -88,7 +88,8 @@ impl Dialler {
     pub(super) fn dial(self: &Arc<Self>, host: usize) -> Result<Link, String> {
         self.within_limit(host, move |dialler| {
             let mut conn = dialler.connect(host)?;
-            let statement = conn.prep(dialler.statement()).map_err(|error| words(&error))?;
+            let statement = dialler.patiently(|| conn.prep(dialler.statement()));
+            let statement = statement.map_err(|error| words(&error))?;
             Ok(Link { conn, statement, host, questions: 0 })
         })
     }
@@ -96,6 +97,27 @@ impl Dialler {
     /// A connection to a host without a statement; why not, otherwise.
     pub(super) fn connection(self: &Arc<Self>, host: usize) -> Result<Conn, String> {
         self.within_limit(host, move |dialler| dialler.connect(host))
+    }
+
+    /// Asks again for as long as [`Options::timeout`] while a server that is well cannot
+    /// tell at the moment: in the pause of a host that fails nobody would be told.
+    pub(super) fn patiently<T>(
+        &self,
+        mut ask: impl FnMut() -> mysql::Result<T>,
+    ) -> mysql::Result<T> {
+        let mut since = None;
+        loop {
+            match ask() {
+                Err(error)
+                    if not_now(&error)
+                        && since.get_or_insert_with(Instant::now).elapsed()
+                            < self.options.timeout =>
+                {
+                    thread::sleep(BEFORE_ASKING_AGAIN);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The question that each find asks.
@@ -237,6 +259,12 @@ pub(super) fn timed_out(error: &mysql::Error) -> bool {
     error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
 }
 
+/// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
+/// of the cluster change.
+fn not_now(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
+}
+
 /// One attempt under way; ends when dropped.
 struct Attempt {
     dialler: Arc<Dialler>,
@@ -351,6 +379,10 @@ fn moment(value: &Value) -> Moment {
 
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
+/// Between questions to a server that cannot tell at the moment.
+const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(50);
+/// ER_LOCK_WAIT_TIMEOUT.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const NO_ANSWER: &str = "no answer within the time-out";
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
 const MAX_PACKET: usize = 1 << 20;

@@ -105,7 +105,7 @@ impl Keeper {
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> Result<T, Failure> {
         if let Some(link) = &mut lease.link {
-            match question(link) {
+            match self.dialler.patiently(|| question(link)) {
                 Ok(rows) => {
                     if let Some(trouble) = self.host_troubles.get(link.host) {
                         let name = quoted(self.dialler.name(link.host));
@@ -146,8 +146,8 @@ impl Keeper {
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> Result<(Link, T), String> {
         let answer = self.dialler.dial(host).and_then(|mut link| {
-            let rows = question(&mut link).map_err(|error| words(&error))?;
-            Ok((link, rows))
+            let rows = self.dialler.patiently(|| question(&mut link));
+            Ok((link, rows.map_err(|error| words(&error))?))
         });
         match answer {
             Ok(answer) => {

@@ -8,7 +8,7 @@ use ocsp_fcgi::store::{Finding, StatusStore};
 use ocsp_fcgi::time::Timestamp;
 
 use crate::stores::{find, status, unavailable, until};
-use crate::support::mariadb::{MariaDb, make_certificate};
+use crate::support::mariadb::{Database, MariaDb, make_certificate};
 
 #[test]
 fn rows_are_found_by_the_primary_key_whatever_its_collation() {
@@ -92,6 +92,58 @@ fn a_node_of_a_galera_cluster_is_asked_for_what_all_nodes_have_written() {
         database.run(sql);
     }
     assert_eq!(status(&database.store(), "05"), Some(CertStatus::Good));
+}
+
+/// Has the table refuse its readers, as a node of a Galera cluster does while its members
+/// change, until the row of `gate` is gone.
+fn refusing<'s>() -> Database<'s> {
+    let database = MariaDb::shared().database();
+    for sql in [
+        "RENAME TABLE list_certs TO rows_of_certs",
+        "INSERT INTO rows_of_certs (cert_num, cert) VALUES ('0x05', '')",
+        "CREATE TABLE gate (id INT PRIMARY KEY)",
+        "INSERT INTO gate VALUES (1)",
+        "CREATE FUNCTION refused() RETURNS INT NOT DETERMINISTIC READS SQL DATA BEGIN \
+         IF (SELECT COUNT(*) FROM gate) > 0 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205; \
+         END IF; RETURN 0; END",
+        "CREATE VIEW list_certs AS SELECT cert_num, revocation_time, revocation_reason, cert, \
+         IF(refused() = 0, status, 'never') AS status FROM rows_of_certs",
+    ] {
+        database.run(sql);
+    }
+    database
+}
+
+#[test]
+fn a_server_that_cannot_tell_for_a_moment_is_asked_again() {
+    let database = refusing();
+    let store = database.store();
+    // Over a new connection, then over that one.
+    for _ in 0..2 {
+        database.run("INSERT IGNORE INTO gate VALUES (1)");
+        std::thread::scope(|scope| {
+            let found = scope.spawn(|| status(&store, "05"));
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(!found.is_finished());
+            database.run("DELETE FROM gate");
+            assert_eq!(found.join().unwrap(), Some(CertStatus::Good));
+        });
+        assert_eq!(database.connections().len(), 1);
+    }
+}
+
+#[test]
+fn a_server_that_never_can_tell_is_unavailable() {
+    let database = refusing();
+    let mut options = database.options(&[database.server.unix()]);
+    options.timeout = Duration::from_millis(300);
+    let store = Mysql::new(options);
+    let start = Instant::now();
+    let cause = unavailable(&store, "05");
+    assert!(cause.contains("(error 1205)"), "{cause}");
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    database.run("DELETE FROM gate");
+    until(|| find(&store, "05").is_ok());
 }
 
 // rule: ANS-5
