@@ -92,6 +92,15 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     Ok((responder, warnings))
 }
 
+/// Begins, in the background, what a process that answers one question would have to
+/// wait for later: to be called before its keys are read.
+pub fn get_ready(config: &Config) {
+    let in_mysql = |issuer: &config::Issuer| matches!(issuer.database, Database::Mysql(_));
+    if config.issuers.iter().any(in_mysql) {
+        Mysql::get_ready();
+    }
+}
+
 /// Reads and checks a CA's certificate and who signs for it.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
         Launcher::Operator
     };
     let (config, _log) = super::start(config, launcher)?;
+    app::get_ready(&config);
     let (responder, warnings) = app::responder(&config, &app::Shared::new(&config))?;
     for warning in warnings {
         log::debug!("{warning}");

@@ -89,6 +89,12 @@ impl Mysql {
         Self { keeper, odd_rows: Trouble::new(log::Level::Warn) }
     }
 
+    /// For a process that asks one question, and has other things to do first: does in the
+    /// background what the first connection of a process would have to wait for.
+    pub fn get_ready() {
+        dial::get_ready();
+    }
+
     /// Tries every host by itself, over a connection of its own.
     #[must_use]
     pub fn check(&self) -> Vec<Report> {

@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ocsp_fcgi::demo::KeyKind;
 
 use crate::support::eventually;
+use crate::support::mariadb::{Database, MariaDb};
 use crate::support::ocsp::{Answer, CertId, MALFORMED, Request, TRY_LATER, UNAUTHORIZED};
 use crate::support::site::{PROGRAM, Site};
 
@@ -223,6 +224,59 @@ fn processes_of_one_request_each_share_the_cache_folder() {
 }
 
 #[test]
+fn a_database_is_connected_to_where_its_row_is_needed_and_never_broken_off() {
+    let server = MariaDb::start();
+    let database = server.database();
+    database.insert("0x0a1b", "'Valid', NULL, NULL");
+    server.run("SET GLOBAL userstat = 1");
+    let world = World::over(&database, "");
+    let der = world.about("0a1b").der();
+    // New, from the folder, and nothing to look for.
+    for (question, wanted) in [(&der[..], &["good"][..]), (&der, &["good"]), (&der[1..], &[])] {
+        let body = Reply::of(&world.post(question, &[])).body;
+        if wanted.is_empty() {
+            assert_eq!(body, MALFORMED);
+        } else {
+            assert_eq!(Answer::read(&body).statuses(), wanted);
+        }
+    }
+    // Nor where the process ends at once, for another reason.
+    fs::write(world.site.path("ca.key"), "no key").unwrap();
+    assert_eq!(world.post(&der, &[]).status.code(), Some(1));
+    eventually("the server has seen the end of each", || {
+        database.connections().is_empty().then_some(())
+    });
+    let name = &database.name;
+    let counted: Vec<(u64, u64)> = server.rows(&format!(
+        "SELECT total_connections, lost_connections FROM information_schema.user_statistics \
+         WHERE user = '{name}'"
+    ));
+    assert_eq!(counted, [(1, 0)]);
+    // A server shuts out who does not end what it has begun (`max_connect_errors`).
+    let aborted: Vec<(String, String)> =
+        server.rows("SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Aborted_conn%' AND Value <> 0");
+    assert_eq!(aborted, []);
+}
+
+#[test]
+fn a_database_that_is_silent_does_not_hold_up_an_answer_of_the_folder() {
+    let server = MariaDb::start();
+    let database = server.database();
+    database.insert("0x0a1b", "'Valid', NULL, NULL");
+    let world = World::over(&database, "connect_timeout = \"20s\"\ntimeout = \"20s\"\n");
+    let der = world.about("0a1b").der();
+    let first = Reply::of(&world.post(&der, &[])).body;
+    assert_eq!(Answer::read(&first).statuses(), ["good"]);
+    server.freeze();
+    let start = Instant::now();
+    let second = Reply::of(&world.post(&der, &[])).body;
+    let time = start.elapsed();
+    server.thaw();
+    assert_eq!(first, second);
+    assert!(time < Duration::from_secs(10), "{time:?}");
+}
+
+#[test]
 fn a_web_server_that_hangs_up_is_no_panic() {
     let world = World::new();
     let mut command = world.command(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/")]);
@@ -252,6 +306,22 @@ impl World {
     fn new() -> Self {
         let site = Site::with_certificates(KeyKind::P256);
         site.configure("[log]\ntarget = \"stderr\"\n");
+        Self { site }
+    }
+
+    /// Over a table of MariaDB, with answers that stay fresh; `more` is of `[database]`.
+    fn over(database: &Database<'_>, more: &str) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        let options = database.options(&[]);
+        site.write_config(&format!(
+            "cachefolder = \"cache\"\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n\
+             dbip = \"{}\"\ndbuser = \"{}\"\ndbpassword = \"{}\"\ndbname = \"{}\"\n\
+             [database]\n{more}[cache]\nfreshness = \"1h\"\n[log]\ntarget = \"stderr\"\n",
+            database.server.unix(),
+            options.user,
+            options.password,
+            options.name,
+        ));
         Self { site }
     }
 

@@ -5,6 +5,7 @@
 //! thread of its own makes the connection and the caller stops waiting for it.
 
 use std::error::Error;
+use std::hint::black_box;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::consts::ColumnType;
+use mysql::consts::{CapabilityFlags, ColumnType, StatusFlags};
 use mysql::prelude::{AsStatement, Queryable};
 use mysql::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Statement, Value};
+use mysql_common::packets::HandshakePacket;
 
 use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::{Host, Options, Tls};
@@ -208,6 +210,20 @@ impl Dialler {
             .max_allowed_packet(Some(MAX_PACKET))
             .ssl_opts(ssl(&options.tls)?))
     }
+}
+
+/// Has the crate compile the regular expressions that it reads a server's version with: they
+/// take longer than all else about a connection to the same machine.
+pub(super) fn get_ready() {
+    let compile = || {
+        let (version, none) = (&b"5.5.5-10.11.0-MariaDB"[..], None::<&[u8]>);
+        let (capabilities, flags) = (CapabilityFlags::empty(), StatusFlags::empty());
+        let greeting =
+            HandshakePacket::new(10, version, 0, [0; 8], none, capabilities, 0, flags, none);
+        black_box((greeting.server_version_parsed(), greeting.maria_db_server_version_parsed()));
+    };
+    // Without a thread it is done later.
+    let _ = thread::Builder::new().name("database".into()).spawn(compile);
 }
 
 /// Sets up the session. A TIMESTAMP column is told in the session's zone; each find
