@@ -20,7 +20,7 @@ use crate::status::IssuerId;
 use crate::store::StatusStore;
 use crate::store::crl::{self, Authority, Crl, Unlisted};
 use crate::store::index_txt::IndexTxt;
-use crate::store::mysql::Mysql;
+use crate::store::mysql::{self, Mysql};
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -97,7 +97,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
 pub fn get_ready(config: &Config) {
     let in_mysql = |issuer: &config::Issuer| matches!(issuer.database, Database::Mysql(_));
     if config.issuers.iter().any(in_mysql) {
-        Mysql::get_ready();
+        mysql::get_ready();
     }
 }
 

@@ -111,14 +111,10 @@ impl<'d> World<'d> {
     }
 
     pub fn configure(&self, port: u16, more: &str) -> PathBuf {
-        let options = self.database.options(&[]);
         let path = |path: PathBuf| path.display().to_string();
         let text = format!(
             "port = {port}
-             dbip = {:?}
-             dbuser = {:?}
-             dbpassword = {:?}
-             dbname = {:?}
+             {}
              itcert = \"ca.crt\"
              itkey = \"ca.key\"
              cachefolder = {:?}
@@ -127,10 +123,7 @@ impl<'d> World<'d> {
              unix_mode = \"0666\"
              [cache]
              {more}",
-            self.database.server.unix().to_string(),
-            options.user,
-            options.password,
-            options.name,
+            self.database.keys(),
             path(self.cache_folder()),
             path(nginx::socket(&self.site)),
         );

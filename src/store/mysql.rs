@@ -17,6 +17,8 @@ use crate::store::mysql::keeper::Keeper;
 use crate::store::row;
 use crate::store::{Found, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 
+pub use dial::get_ready;
+
 mod check;
 mod dial;
 mod keeper;
@@ -87,12 +89,6 @@ impl Mysql {
     pub fn new(options: Options) -> Self {
         let keeper = Arc::new(Keeper::new(Dialler::new(options)));
         Self { keeper, odd_rows: Trouble::new(log::Level::Warn) }
-    }
-
-    /// For a process that asks one question, and has other things to do first: does in the
-    /// background what the first connection of a process would have to wait for.
-    pub fn get_ready() {
-        dial::get_ready();
     }
 
     /// Tries every host by itself, over a connection of its own.

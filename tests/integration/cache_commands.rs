@@ -507,13 +507,8 @@ fn fill(database: &Database<'_>, rows: usize) {
 }
 
 fn on_database(site: &Site, database: &Database<'_>) -> PathBuf {
-    let ocsp_fcgi::store::mysql::Host::Unix(socket) = database.server.unix() else { panic!() };
-    site.write_config(&format!(
-        "itcert = \"ca.crt\"\nitkey = \"ca.key\"\ncachefolder = \"cache\"\ndbip = \"{}\"\n\
-         dbuser = \"{name}\"\ndbname = \"{name}\"\ndbpassword = \"a password\"\n{LOG}",
-        socket.display(),
-        name = database.name
-    ))
+    let flat = "itcert = \"ca.crt\"\nitkey = \"ca.key\"\ncachefolder = \"cache\"\n";
+    site.write_config(&format!("{flat}{}{LOG}", database.keys()))
 }
 
 fn answers(site: &Site) -> Vec<PathBuf> {

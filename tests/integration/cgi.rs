@@ -312,15 +312,10 @@ impl World {
     /// Over a table of MariaDB, with answers that stay fresh; `more` is of `[database]`.
     fn over(database: &Database<'_>, more: &str) -> Self {
         let site = Site::with_certificates(KeyKind::P256);
-        let options = database.options(&[]);
         site.write_config(&format!(
-            "cachefolder = \"cache\"\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n\
-             dbip = \"{}\"\ndbuser = \"{}\"\ndbpassword = \"{}\"\ndbname = \"{}\"\n\
+            "cachefolder = \"cache\"\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n{}\
              [database]\n{more}[cache]\nfreshness = \"1h\"\n[log]\ntarget = \"stderr\"\n",
-            database.server.unix(),
-            options.user,
-            options.password,
-            options.name,
+            database.keys(),
         ));
         Self { site }
     }

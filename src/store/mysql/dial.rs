@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql::consts::{CapabilityFlags, ColumnType, StatusFlags};
 use mysql::prelude::{AsStatement, Queryable};
@@ -90,8 +90,7 @@ impl Dialler {
     pub(super) fn dial(self: &Arc<Self>, host: usize) -> Result<Link, String> {
         self.within_limit(host, move |dialler| {
             let mut conn = dialler.connect(host)?;
-            let statement = dialler.patiently(|| conn.prep(dialler.statement()));
-            let statement = statement.map_err(|error| words(&error))?;
+            let statement = conn.prep(dialler.statement()).map_err(|error| words(&error))?;
             Ok(Link { conn, statement, host, questions: 0 })
         })
     }
@@ -99,27 +98,6 @@ impl Dialler {
     /// A connection to a host without a statement; why not, otherwise.
     pub(super) fn connection(self: &Arc<Self>, host: usize) -> Result<Conn, String> {
         self.within_limit(host, move |dialler| dialler.connect(host))
-    }
-
-    /// Asks again for as long as [`Options::timeout`] while a server that is well cannot
-    /// tell at the moment: in the pause of a host that fails nobody would be told.
-    pub(super) fn patiently<T>(
-        &self,
-        mut ask: impl FnMut() -> mysql::Result<T>,
-    ) -> mysql::Result<T> {
-        let mut since = None;
-        loop {
-            match ask() {
-                Err(error)
-                    if not_now(&error)
-                        && since.get_or_insert_with(Instant::now).elapsed()
-                            < self.options.timeout =>
-                {
-                    thread::sleep(BEFORE_ASKING_AGAIN);
-                }
-                outcome => return outcome,
-            }
-        }
     }
 
     /// The question that each find asks.
@@ -212,9 +190,10 @@ impl Dialler {
     }
 }
 
-/// Has the crate compile the regular expressions that it reads a server's version with: they
-/// take longer than all else about a connection to the same machine.
-pub(super) fn get_ready() {
+/// For a process that asks one question, and has other things to do first: has the crate
+/// compile, in the background, the regular expressions that it reads a server's version
+/// with. They take longer than all else about a connection to the same machine.
+pub fn get_ready() {
     let compile = || {
         let (version, none) = (&b"5.5.5-10.11.0-MariaDB"[..], None::<&[u8]>);
         let (capabilities, flags) = (CapabilityFlags::empty(), StatusFlags::empty());
@@ -277,7 +256,7 @@ pub(super) fn timed_out(error: &mysql::Error) -> bool {
 
 /// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
 /// of the cluster change.
-fn not_now(error: &mysql::Error) -> bool {
+pub(super) fn not_now(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
 }
 
@@ -395,8 +374,6 @@ fn moment(value: &Value) -> Moment {
 
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
-/// Between questions to a server that cannot tell at the moment.
-const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(50);
 /// ER_LOCK_WAIT_TIMEOUT.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const NO_ANSWER: &str = "no answer within the time-out";

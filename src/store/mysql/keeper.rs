@@ -9,12 +9,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Parameter};
-use crate::store::mysql::dial::{Dialler, Link, timed_out, words};
+use crate::store::mysql::dial::{Dialler, Link, not_now, timed_out, words};
 use crate::store::row::Row;
 
 /// Why a question has no answer.
@@ -105,7 +105,7 @@ impl Keeper {
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> Result<T, Failure> {
         if let Some(link) = &mut lease.link {
-            match self.dialler.patiently(|| question(link)) {
+            match self.ask_patiently(link, question) {
                 Ok(rows) => {
                     if let Some(trouble) = self.host_troubles.get(link.host) {
                         let name = quoted(self.dialler.name(link.host));
@@ -146,8 +146,8 @@ impl Keeper {
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> Result<(Link, T), String> {
         let answer = self.dialler.dial(host).and_then(|mut link| {
-            let rows = self.dialler.patiently(|| question(&mut link));
-            Ok((link, rows.map_err(|error| words(&error))?))
+            let rows = self.ask_patiently(&mut link, question).map_err(|error| words(&error))?;
+            Ok((link, rows))
         });
         match answer {
             Ok(answer) => {
@@ -156,6 +156,26 @@ impl Keeper {
             }
             Err(problem) => Err(self.host_failed(host, &problem)),
         }
+    }
+
+    /// Asks again for as long as [`Options::timeout`] while a server that is well cannot
+    /// tell at the moment: in the pause of a host that fails nobody would be told.
+    ///
+    /// [`Options::timeout`]: crate::store::mysql::Options::timeout
+    fn ask_patiently<T>(
+        &self,
+        link: &mut Link,
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+    ) -> mysql::Result<T> {
+        let mut outcome = question(link);
+        let mut since = None;
+        while outcome.as_ref().is_err_and(not_now)
+            && since.get_or_insert_with(Instant::now).elapsed() < self.dialler.options.timeout
+        {
+            thread::sleep(BEFORE_ASKING_AGAIN);
+            outcome = question(link);
+        }
+        outcome
     }
 
     /// A kept connection, or the right to make one.
@@ -397,3 +417,6 @@ impl Drop for Lease<'_> {
         drop(closing);
     }
 }
+
+/// Between questions to a server that cannot tell at the moment.
+const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(50);

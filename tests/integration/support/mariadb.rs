@@ -166,6 +166,15 @@ impl Database<'_> {
         }
     }
 
+    /// The flat keys of a configuration for the same, over the Unix socket.
+    pub fn keys(&self) -> String {
+        let Options { user, password, name, .. } = self.options(&[]);
+        let socket = self.server.unix().to_string();
+        format!(
+            "dbip = {socket:?}\ndbuser = {user:?}\ndbpassword = {password:?}\ndbname = {name:?}\n"
+        )
+    }
+
     /// A store over the Unix socket.
     pub fn store(&self) -> Mysql {
         Mysql::new(self.options(&[self.server.unix()]))
