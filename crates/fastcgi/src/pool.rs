@@ -159,8 +159,20 @@ impl<P: Protocol> Pool<P> {
         }
     }
 
+    /// Starts so many workers. All count from the beginning, or the first of them, with
+    /// much to serve already, would call for others that are about to come.
+    pub(crate) fn start_first_workers(self: &Arc<Self>, number: usize) -> io::Result<()> {
+        (0..number).for_each(|_| self.crew.join());
+        for _ in 0..number {
+            let started = self.start_worker();
+            self.crew.leave();
+            started?;
+        }
+        Ok(())
+    }
+
     /// Starts a worker, unless there are as many as there may be.
-    pub(crate) fn start_worker(self: &Arc<Self>) -> io::Result<()> {
+    fn start_worker(self: &Arc<Self>) -> io::Result<()> {
         let one_more = |workers| (workers < self.settings.workers).then_some(workers + 1);
         let Ok(number) = self.workers.fetch_update(SeqCst, SeqCst, one_more) else {
             return Ok(());

@@ -180,9 +180,7 @@ impl<P: Protocol> Server<P> {
     ///
     /// Not even one thread can be started.
     pub fn run(self) -> io::Result<Stopped> {
-        for _ in 0..self.pool.settings.workers.min(FIRST_WORKERS) {
-            self.pool.start_worker()?;
-        }
+        self.pool.start_first_workers(self.pool.settings.workers.min(FIRST_WORKERS))?;
         self.supervise();
         Ok(self.drain())
     }
