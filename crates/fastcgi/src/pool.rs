@@ -377,13 +377,13 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::server::{Activity, Advance, Session};
+    use crate::server::{Activity, Advance, Session, Then};
 
-    struct Nothing;
+    struct ClosesAtOnce;
 
-    impl Session for Nothing {
+    impl Session for ClosesAtOnce {
         fn advance(&mut self, _: &[u8], _: &mut Vec<u8>, _: &dyn Fn()) -> Advance {
-            unreachable!()
+            Advance { consumed: 1, then: Then::Close }
         }
 
         fn activity(&self) -> Activity {
@@ -391,7 +391,7 @@ mod tests {
         }
     }
 
-    impl Protocol for Nothing {
+    impl Protocol for ClosesAtOnce {
         type Session = Self;
 
         fn open(&self, _: u8) -> Self {
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_a_connection_that_is_closed() {
-        let pool = Arc::new(Pool::new(Nothing, Settings::default()).unwrap());
+        let pool = Arc::new(Pool::new(ClosesAtOnce, Settings::default()).unwrap());
         assert!(pool.enter());
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let later = Instant::now() + Duration::from_secs(60);
@@ -412,5 +412,32 @@ mod tests {
         let peer = pool.next(&mut Vec::new()).unwrap();
         pool.close(peer);
         assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 0));
+    }
+
+    #[test]
+    fn much_to_serve_at_the_start_calls_none_in_place_of_a_worker_about_to_come() {
+        for _ in 0..100 {
+            let mut pool = Pool::new(ClosesAtOnce, Settings::default()).unwrap();
+            pool.crew = Crew::new(2);
+            let pool = Arc::new(pool);
+            let later = Instant::now() + Duration::from_secs(60);
+            let theirs: Vec<_> = std::iter::repeat_with(|| {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                theirs.write_all(b"x").unwrap();
+                assert!(pool.enter());
+                pool.rest(Box::new(Peer::new(ours.into())), Waiting::ForRequest, later);
+                theirs
+            })
+            .take(64)
+            .collect();
+            pool.start_first_workers(2).unwrap();
+            while pool.open_connections() > 0 && Instant::now() < later {
+                thread::yield_now();
+            }
+            assert_eq!((pool.open_connections(), pool.workers()), (0, 2));
+            pool.end();
+            pool.join();
+            drop(theirs);
+        }
     }
 }
