@@ -15,12 +15,12 @@ use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::ledger::StatusLedger;
 use ocsp_fcgi::time::Timestamp;
 
-use crate::cache_processes::{file_of, files, is_answer, resigned};
+use crate::cache_processes::{file_of, resigned};
 use crate::support::authority::OpensslCa;
 use crate::support::mariadb::{Database, MariaDb};
 use crate::support::ocsp::{Answer, CertId, Request, SHA256, tlv};
 use crate::support::site::{PROGRAM, REVOKED_AT, Site};
-use crate::support::{eventually, run};
+use crate::support::{eventually, files, is_answer, run};
 
 // rule: ANS-6
 #[test]

@@ -17,7 +17,7 @@ use crate::support::ocsp::{
     Answer, CertId, NULL, Request, SHA1, SHA256, SHA384, SHA512, children, raw_basic, sequence, tlv,
 };
 use crate::support::site::{PROGRAM, REVOKED_AT, Running, Site};
-use crate::support::{eventually, free_port, logged, run};
+use crate::support::{eventually, files, free_port, is_answer, logged, run};
 
 // rule: ANS-6
 #[test]
@@ -445,17 +445,6 @@ pub fn file_of(site: &Site, serial: &str) -> PathBuf {
     files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&name));
     assert_eq!(files.len(), 1, "{files:?}");
     files.remove(0)
-}
-
-pub fn is_answer(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "der")
-}
-
-/// All files below a folder; others may remove them meanwhile.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 fn now() -> SystemTime {

@@ -1,7 +1,6 @@
 //! How soon a change of the table shows, and what is given while the store is gone.
 
 use std::fs;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::support::ocsp::{
     Answer, CertId, EXTENDED_REVOKE, Request, SHA256, TRY_LATER, UNAUTHORIZED,
 };
 use crate::support::site::{REVOKED_AT, Response, Running, Site, http};
-use crate::support::{eventually, logged};
+use crate::support::{eventually, files, logged};
 
 // rule: ANS-6
 #[test]
@@ -70,7 +69,7 @@ fn without_a_window_each_answer_says_what_the_row_says() {
             assert_eq!(accel, Some("0"), "the web server in front is to ask each time, too");
         }
         if status == CertStatus::Unknown {
-            assert_eq!(files(&world.site.path("cache")), 0, "of a deleted row");
+            assert_eq!(files(&world.site.path("cache")).len(), 0, "of a deleted row");
         }
     }
 }
@@ -331,11 +330,4 @@ fn statuses(der: &[u8]) -> Vec<String> {
 fn post(responder: &Running, der: &[u8]) -> Response {
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", der.len());
     http(responder.address(), &[head.as_bytes(), der].concat())
-}
-
-/// How many files there are below a folder.
-fn files(folder: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let entries = entries.map(|entry| entry.unwrap().path());
-    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
 }

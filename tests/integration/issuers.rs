@@ -19,13 +19,12 @@ use openssl::asn1::Asn1Time;
 use tempfile::TempDir;
 
 use crate::cache_commands::{cache, first_line};
-use crate::cache_processes::files;
 use crate::support::ocsp::{
     Answer, CertId, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER, UNAUTHORIZED, extension,
     sequence, tlv,
 };
 use crate::support::site::{Running, Site};
-use crate::support::{eventually, free_port, logged, run};
+use crate::support::{eventually, files, free_port, logged, run};
 
 // rule: REQ-4
 // rule: ANS-1

@@ -10,10 +10,9 @@ use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::cache_commands::{cache, first_line};
-use crate::cache_processes::files;
 use crate::support::ocsp::{Answer, CertId, Request};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, logged, run};
+use crate::support::{eventually, files, free_port, logged, run};
 
 // rule: RSP-4
 // rule: RSP-5

@@ -11,7 +11,7 @@ pub mod site;
 pub mod web;
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,4 +47,16 @@ pub fn logged(file: &Path, text: &str) -> String {
     eventually(&format!("{text:?} in the log"), || {
         std::fs::read_to_string(file).ok().filter(|log| log.contains(text))
     })
+}
+
+/// Whether a file in a cache folder is named as answers are.
+pub fn is_answer(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "der")
+}
+
+/// All files below a folder; others may remove them meanwhile.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
