@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::cache::{self, Memory, ResponseCache};
+use crate::cache::{self, Files, Memory, ResponseCache};
 use crate::config::{self, Config, Database, Permissions};
 use crate::logging::quoted;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
@@ -76,7 +76,7 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
         for (KnownSigner { signer, .. }, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
             let cache = ResponseCache::new(Arc::clone(&memory), folder, signer.certificate().der());
-            issuer.add(signer, cache, take_over);
+            issuer.add(signer, cache.with_files(config.cache.files), take_over);
         }
         issuers.push(issuer);
     }
@@ -92,13 +92,20 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
     Ok((responder, warnings))
 }
 
-/// Begins, in the background, what a process that answers one question would have to
-/// wait for later: to be called before its keys are read.
-pub fn get_ready(config: &Config) {
+/// As [`responder`], for a process that answers one question and then ends.
+///
+/// # Errors
+///
+/// As for [`responder`].
+pub fn responder_for_one(mut config: Config) -> Result<(Responder, Vec<String>)> {
     let in_mysql = |issuer: &config::Issuer| matches!(issuer.database, Database::Mysql(_));
     if config.issuers.iter().any(in_mysql) {
+        // In the background, while keys are read.
         mysql::get_ready();
     }
+    // Nothing else will be left of the answer.
+    config.cache.files = Files::AtOnce;
+    responder(&config, &Shared::new(&config))
 }
 
 /// Reads and checks a CA's certificate and who signs for it.

@@ -43,21 +43,29 @@ fn of_one_kind(world: &World<'_>, effort: Effort) -> Vec<(&'static str, Outcome)
         assert_eq!(answered, ROWS, "{tally:?}");
         outcome
     };
-    let mut outcomes = [const { Vec::new() }; 4];
+    let kinds = [(&new, ""), (&new, "files = \"asked-again\""), (&nonces, "")];
+    let mut outcomes = [const { Vec::new() }; 6];
     for round in 1..=effort.rounds {
-        for (questions, outcomes) in [&new, &nonces].into_iter().zip(outcomes.chunks_mut(2)) {
+        for ((questions, more), outcomes) in kinds.into_iter().zip(outcomes.chunks_mut(2)) {
             eprint!("\r\x1b[Knew questions ({round} of {})", effort.rounds);
-            let responder = world.serve_anew("");
+            let responder = world.serve_anew(more);
             outcomes[0].push(ask(responder.address(), questions, processes(&responder)));
             drop(responder);
-            let responder = world.serve_anew("");
+            let responder = world.serve_anew(more);
             let nginx = Nginx::start(&world.site, b"none");
             let address = ([127, 0, 0, 1], nginx.responder[0]).into();
             outcomes[1].push(ask(address, questions, processes(&responder)));
         }
     }
     eprint!("\r\x1b[K");
-    let names = ["new, HTTP", "new, FastCGI", "nonces, HTTP", "nonces, FastCGI"];
+    let names = [
+        "new, HTTP",
+        "new, FastCGI",
+        "new, files when asked again, HTTP",
+        "new, files when asked again, FastCGI",
+        "nonces, HTTP",
+        "nonces, FastCGI",
+    ];
     names.into_iter().zip(outcomes.iter().map(|outcomes| Outcome::median(outcomes))).collect()
 }
 

@@ -35,6 +35,16 @@ pub struct CacheFile {
     pub modified: Timestamp,
 }
 
+/// What became of a confirmation.
+pub enum Confirmed {
+    /// The file has its time; or cannot have it, which is reported.
+    Yes,
+    /// There is no file.
+    Missing,
+    /// The file holds another answer, and keeps its time.
+    Other(CacheFile),
+}
+
 impl Disk {
     /// Below `folder`, in a folder named after the signer's certificate. Nothing
     /// is created before the first answer is kept.
@@ -98,32 +108,27 @@ impl Disk {
     }
 
     /// Moves the modification time of an answer to `confirmed`, if the file still
-    /// holds `der`. Another process may have put another answer there: that is given
-    /// back.
-    pub fn confirm(
-        &self,
-        cert_id: &CertId<'_>,
-        der: &[u8],
-        confirmed: Timestamp,
-    ) -> Option<CacheFile> {
-        let confirm = || -> io::Result<Option<CacheFile>> {
+    /// holds `der`: another process may have put another answer there.
+    pub fn confirm(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> Confirmed {
+        let confirm = || -> io::Result<Confirmed> {
             let mut file = open(&self.path(cert_id))?;
             let mut found = Vec::with_capacity(der.len() + 1);
             (&mut file).take(MAX_FILE).read_to_end(&mut found)?;
             let modified = timestamp(file.metadata()?.modified()?);
             if found != der {
-                return Ok(Some(CacheFile { der: found, modified }));
+                return Ok(Confirmed::Other(CacheFile { der: found, modified }));
             }
             if modified < confirmed {
                 file.set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
             }
-            Ok(None)
+            Ok(Confirmed::Yes)
         };
         confirm().unwrap_or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                self.report("confirming", &error);
+            if error.kind() == io::ErrorKind::NotFound {
+                return Confirmed::Missing;
             }
-            None
+            self.report("confirming", &error);
+            Confirmed::Yes
         })
     }
 

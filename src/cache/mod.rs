@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::Deserialize;
+
 use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
@@ -18,15 +20,30 @@ pub mod entry;
 pub mod memory;
 pub mod survey;
 
+use disk::Confirmed;
 pub use disk::Disk;
 pub use entry::{Entry, SignerTag};
 pub use memory::Memory;
+
+/// When an answer gets its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Files {
+    /// As soon as it is signed.
+    #[default]
+    AtOnce,
+    /// When its row is read again for it, which is when it is asked for again after the
+    /// freshness window. What says `revoked`, or takes the place of another answer, as
+    /// soon as it is signed.
+    AskedAgain,
+}
 
 /// The answers signed by one certificate.
 pub struct ResponseCache {
     memory: Arc<Memory>,
     signer: SignerTag,
     disk: Option<Disk>,
+    files: Files,
     foreign: Trouble,
 }
 
@@ -40,8 +57,15 @@ impl ResponseCache {
             memory,
             signer: SignerTag::of(signer_certificate),
             disk,
+            files: Files::default(),
             foreign: Trouble::new(log::Level::Warn),
         }
+    }
+
+    /// The same, where answers get their files at another time.
+    #[must_use]
+    pub fn with_files(self, files: Files) -> Self {
+        Self { files, ..self }
     }
 
     /// The answer in memory, unless it has ended.
@@ -116,17 +140,33 @@ impl ResponseCache {
     /// Keeps an answer, in place of an older one. One about a serial that anybody may
     /// have made up stays in memory, which is bounded: it would fill the disk.
     pub fn put(&self, cert_id: &CertId<'_>, entry: Arc<Entry>, basis: Basis) {
-        if let (Some(disk), Basis::Listed) = (&self.disk, basis) {
+        if let (Some(disk), Basis::Listed) = (&self.disk, basis)
+            && self.has_file_at_once(cert_id, &entry)
+        {
             disk.write(cert_id, entry.der(), entry.confirmed());
         }
         self.memory.put(cert_id.der(), entry);
     }
 
-    /// Notes that the row still says what the answer says, as read at `at`.
+    fn has_file_at_once(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
+        match self.files {
+            Files::AtOnce => true,
+            // Other processes are to find what is revoked, and no file is to outlast
+            // what has taken its place.
+            Files::AskedAgain => !entry.is_good() || self.memory.get(cert_id.der()).is_some(),
+        }
+    }
+
+    /// Notes that the row still says what the answer says, as read at `at`. An answer
+    /// without a file gets one.
     pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, at: Timestamp) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
-        let Some(file) = disk.confirm(cert_id, entry.der(), at) else { return };
+        let file = match disk.confirm(cert_id, entry.der(), at) {
+            Confirmed::Yes => return,
+            Confirmed::Missing => return disk.write(cert_id, entry.der(), at),
+            Confirmed::Other(file) => file,
+        };
         // Signed anew by another process, which is as good, or by what the row said in
         // between: nobody is to find that when the store is out of reach.
         let says_the_same = SignedAnswer::from_der(&file.der)

@@ -17,12 +17,11 @@ pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
         Launcher::Operator
     };
     let (config, _log) = super::start(config, launcher)?;
-    app::get_ready(&config);
-    let (responder, warnings) = app::responder(&config, &app::Shared::new(&config))?;
+    let limits = Limits { body: config.limits.request_bytes, ..Limits::default() };
+    let (responder, warnings) = app::responder_for_one(config)?;
     for warning in warnings {
         log::debug!("{warning}");
     }
-    let limits = Limits { body: config.limits.request_bytes, ..Limits::default() };
     cgi::run(&Service::new(responder), &limits)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let (config, _log) = super::start(config, Launcher::Operator)?;
     let request = read(arguments.input.as_deref(), config.limits.request_bytes)?;
-    let (responder, warnings) = app::responder(&config, &app::Shared::new(&config))?;
+    let (responder, warnings) = app::responder_for_one(config)?;
     for warning in warnings {
         log::warn!("{warning}");
     }

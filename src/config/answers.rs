@@ -2,16 +2,25 @@
 
 use std::time::Duration;
 
+use crate::cache::Files;
 use crate::config::file::{Field, File, Section, decimal};
 use crate::config::{Cache, Limits, values};
 use crate::responder::policy::Policy;
 
 /// Where answers are kept.
 pub(super) fn cache(file: &File<'_>) -> Cache {
-    Cache {
-        folder: file.root().path("cachefolder").value,
-        memory: file.section("cache").size("memory", 0..=MEMORY_MOST, MEMORY).or(MEMORY),
+    let section = file.section("cache");
+    let folder = file.root().path("cachefolder").value;
+    let memory = section.size("memory", 0..=MEMORY_MOST, MEMORY).or(MEMORY);
+    let files = section.choice("files");
+    if let (Some(at), None) = (files.at, &folder) {
+        file.report.warning(at, "files has no effect, wanted cachefolder with it".to_owned());
     }
+    if let (Some(at), Some(Files::AskedAgain), 0) = (files.at, files.value, memory) {
+        let problem = "files is \"asked-again\", wanted memory above 0 with it: nothing would know";
+        file.report.error(at, format!("{problem} what was asked before"));
+    }
+    Cache { folder, files: files.or_default(), memory }
 }
 
 /// How answers are made.

@@ -42,7 +42,7 @@ pub const KEYS: [(&str, &[&str]); 11] = [
             "tls_ca",
         ],
     ),
-    ("cache", &["freshness", "memory", "store_down"]),
+    ("cache", &["files", "freshness", "memory", "store_down"]),
     (
         "answers",
         &[

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cache::Files;
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::signer::RsaPadding;
@@ -143,6 +144,8 @@ pub enum Database {
 pub struct Cache {
     /// The folder; none, nothing is kept on disk.
     pub folder: Option<PathBuf>,
+    /// When an answer gets its file there.
+    pub files: Files,
     /// The most bytes of answers in memory.
     pub memory: u64,
 }

@@ -83,8 +83,10 @@ fn few_workers_have_a_shorter_queue() {
 
 #[test]
 fn keys_without_effect_are_warned_about() {
-    let text = NINE_KEYS.replace("port = 9000", "");
-    let text = format!("{text}[listen]\naddresses = \"::1\"\nunix_mode = \"0600\"\n");
+    let text = NINE_KEYS.replace("port = 9000", "").replace("cachefolder = \"cache/\"", "");
+    let text = format!(
+        "{text}[listen]\naddresses = \"::1\"\nunix_mode = \"0600\"\n[cache]\nfiles = \"at-once\"\n"
+    );
     let (_, warnings) = Config::parse(&text, Path::new("config.toml")).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -92,6 +94,7 @@ fn keys_without_effect_are_warned_about() {
         [
             "config.toml:11:13: addresses has no effect, wanted port with it",
             "config.toml:12:13: unix_mode has no effect, wanted unix with it",
+            "config.toml:14:9: files has no effect, wanted cachefolder with it",
         ]
     );
 }

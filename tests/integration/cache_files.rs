@@ -1,0 +1,123 @@
+//! When answers get their files: `[cache] files`.
+
+use std::fs;
+use std::process::Command;
+
+use ocsp_fcgi::demo::KeyKind;
+use ocsp_fcgi::status::{CertStatus, RevocationReason};
+use ocsp_fcgi::time::Timestamp;
+
+use crate::support::files;
+use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
+use crate::support::site::{PROGRAM, REVOKED_AT, Site};
+
+// rule: ANS-6
+#[test]
+fn an_answer_that_is_asked_for_again_gets_its_file_then() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = site.serve_beside(0, ASKED_AGAIN);
+    let der = about(&site, "0a1b");
+    let answer = responder.post(&der);
+    assert_eq!(statuses(&answer), ["good"]);
+    assert!(kept(&site).is_empty());
+    for _ in 0..3 {
+        assert_eq!(responder.post(&der), answer);
+        assert_eq!(kept(&site), [&answer[..]]);
+    }
+    // Once more, where somebody has removed it.
+    fs::remove_dir_all(site.path("cache")).unwrap();
+    assert_eq!(responder.post(&der), answer);
+    assert_eq!(kept(&site), [&answer[..]]);
+    // Another process has it from there.
+    fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
+    assert_eq!(site.serve_beside(1, ASKED_AGAIN).post(&der), answer);
+}
+
+// rule: ANS-5, ANS-6
+#[test]
+fn what_is_revoked_has_its_file_at_once_and_nobody_calls_it_good_without_the_store() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responders = [0, 1].map(|number| site.serve_beside(number, ASKED_AGAIN));
+    let der = about(&site, "0a1b");
+    assert_eq!(statuses(&responders[0].post(&der)), ["good"]);
+    site.set_status("0a1b", revoked(RevocationReason::KeyCompromise));
+    let answer = responders[1].post(&der);
+    assert!(statuses(&answer)[0].starts_with("revoked"));
+    assert_eq!(kept(&site), [&answer[..]]);
+    fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
+    for responder in &responders {
+        assert_eq!(responder.post(&der), answer);
+    }
+}
+
+// rule: ANS-6
+#[test]
+fn no_file_outlasts_the_answer_that_has_taken_its_place() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let der = about(&site, "0a1b");
+    let responder = site.serve_beside(0, ASKED_AGAIN);
+    for status in [
+        revoked(RevocationReason::CertificateHold),
+        CertStatus::Good,
+        revoked(RevocationReason::KeyCompromise),
+    ] {
+        site.set_status("0a1b", status);
+        // Also when the file is all that is known of the answer before.
+        for responder in [&responder, &site.serve_beside(1, ASKED_AGAIN)] {
+            let answer = responder.post(&der);
+            assert_eq!(statuses(&answer)[0] == "good", status == CertStatus::Good);
+            assert_eq!(kept(&site), [answer]);
+        }
+    }
+    site.set_status("0a1b", CertStatus::Unknown);
+    assert_eq!(statuses(&responder.post(&der)), ["unknown"]);
+    assert!(kept(&site).is_empty());
+}
+
+#[test]
+fn a_process_for_one_question_leaves_a_file_in_any_case() {
+    let site = Site::with_certificates(KeyKind::P256);
+    site.configure(&format!("[cache]\n{ASKED_AGAIN}"));
+    fs::write(site.path("request.der"), about(&site, "0a1b")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["respond", "--config", "config.toml", "--in", "request.der"]);
+    let output = command.current_dir(site.folder.path()).output().unwrap();
+    assert_eq!(statuses(&output.stdout), ["good"]);
+    assert_eq!(kept(&site), [output.stdout]);
+}
+
+// rule: ANS-5
+#[test]
+fn an_answer_without_a_file_ends_with_its_process() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let der = about(&site, "0a1b");
+    for (files, wanted) in [("at-once", None), ("asked-again", Some(TRY_LATER))] {
+        let _nothing_there = fs::remove_dir_all(site.path("cache"));
+        let more = format!("files = \"{files}\"\n");
+        let answer = site.serve_beside(0, &more).post(&der);
+        fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
+        assert_eq!(site.serve_beside(0, &more).post(&der), wanted.unwrap_or(&answer), "{files}");
+        fs::rename(site.path("away.db"), site.path("certs.db")).unwrap();
+    }
+}
+
+fn about(site: &Site, serial: &str) -> Vec<u8> {
+    Request::about(&CertId::new(&site.ca.identity.certificate, serial)).der()
+}
+
+/// What the files in the cache folder hold.
+fn kept(site: &Site) -> Vec<Vec<u8>> {
+    files(&site.path("cache")).iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn revoked(reason: RevocationReason) -> CertStatus {
+    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason: Some(reason) }
+}
+
+#[track_caller]
+fn statuses(der: &[u8]) -> Vec<String> {
+    Answer::read(der).statuses()
+}
+
+/// With a window of nothing, so that each question reads its row.
+const ASKED_AGAIN: &str = "files = \"asked-again\"\nfreshness = \"0s\"\n";
