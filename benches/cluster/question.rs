@@ -8,8 +8,8 @@ use openssl::x509::X509;
 use x509_ocsp::{BasicOcspResponse, OcspResponse, OcspResponseStatus};
 
 use crate::client::{Client, Fetched};
+use crate::support::client::{escaped, get, post};
 use crate::support::ocsp::{Answer, CertId, NONCE, Request, seconds, status};
-use crate::support::web::{escaped, get, post};
 use crate::truth::{Status, Truth};
 
 /// Asks questions about one CA's certificates, and knows what must be answered.

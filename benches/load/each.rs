@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::Outcome;
 use crate::process;
-use crate::support::web::{Client, Said, post, said};
+use crate::support::client::{Client, Said, post, said};
 
 /// The questions, and what the answers are to say.
 pub struct Each<'q> {

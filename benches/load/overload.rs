@@ -12,8 +12,8 @@ use crate::Effort;
 use crate::each::{Tally, in_a_word};
 use crate::load::{Load, Outcome, Questions};
 use crate::peers::{Nginx, processes};
+use crate::support::client::{Client, post};
 use crate::support::eventually;
-use crate::support::web::{Client, post};
 use crate::table::{Case, milliseconds, print};
 use crate::world::{World, database_server, fill};
 

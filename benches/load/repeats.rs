@@ -6,8 +6,8 @@ use crate::Effort;
 use crate::each::{Each, closing};
 use crate::load::{Load, Outcome, Questions};
 use crate::peers::{Nginx, Peer, processes};
+use crate::support::client::escaped;
 use crate::support::free_port;
-use crate::support::web::escaped;
 use crate::table::{Case, in_turn, print};
 use crate::world::{World, database_server, fill};
 

@@ -3,6 +3,8 @@
 
 pub mod apache;
 pub mod authority;
+pub mod client;
+pub mod everything;
 pub mod fastcgi;
 pub mod mariadb;
 pub mod nginx;
