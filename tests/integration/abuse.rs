@@ -13,8 +13,9 @@ use ocsp_fcgi::demo::KeyKind;
 use crate::support::fastcgi::{
     Client, KEEP, PARAMS, RESPONDER, STDIN, begin, pairs, post, record, stream,
 };
-use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
+use crate::support::ocsp::{Answer, CertId, MALFORMED, Request, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, Site};
+use crate::support::web::OnDrop;
 use crate::support::{eventually, free_port, logged, run};
 
 // rule: FCG-2, REQ-1
@@ -26,7 +27,7 @@ fn good_clients_are_answered_whatever_others_send() {
     let done = AtomicBool::new(false);
     let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        let _end = Flag(&done);
+        let _end = OnDrop(&done);
         for tongue in 0..2 {
             let (world, done, answered) = (&world, &done, &answered);
             scope.spawn(move || {
@@ -465,7 +466,7 @@ fn a_flood_of_nonces_leaves_room_for_kept_answers_whose_row_is_to_be_read() {
     assert_eq!(Answer::read(&responder.post(&kept)).statuses(), ["good"]);
     let (done, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let _end = Flag(&done);
+        let _end = OnDrop(&done);
         for number in 0..7 {
             let (responder, done, refused) = (&responder, &done, &refused);
             let der = about("0a1b").with_nonce(&[number; 16]).der();
@@ -484,16 +485,4 @@ fn a_flood_of_nonces_leaves_room_for_kept_answers_whose_row_is_to_be_read() {
             assert_ne!(answer, TRY_LATER, "the {time}th time");
         }
     });
-}
-
-/// The OCSP error tryLater.
-const TRY_LATER: &[u8] = b"0\x03\n\x01\x03";
-
-/// Sets its flag when dropped, also by a failed assertion.
-struct Flag<'a>(&'a AtomicBool);
-
-impl Drop for Flag<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
