@@ -239,15 +239,15 @@ impl Run<'_> {
         let place = (self.issuer, self.disk);
         let progress = self.progress;
         let mut due = self.responder.due(place, cert_id, seen, self.plan.left);
-        if due == Due::Yes {
+        if due.is_now() {
             if self.pace.as_ref().is_some_and(|pace| !pace.wait(|| self.is_over())) {
                 return Ok(());
             }
-            due = self.responder.sign_ahead(place, cert_id, seen)?;
+            due = self.responder.sign_ahead(place, cert_id, seen, due)?;
         } else if due == Due::Overtaken {
             log::debug!("another process has seen the row later: serial={}", cert_id.serial());
         }
-        let counter = if due == Due::Yes { &progress.signed } else { &progress.kept };
+        let counter = if due.is_now() { &progress.signed } else { &progress.kept };
         Progress::note(counter, &seen.record, progress);
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
+use tempfile::NamedTempFile;
 
 use crate::digest::sha256;
 use crate::hex;
@@ -98,12 +99,26 @@ impl Disk {
         confirmed: Timestamp,
     ) -> io::Result<()> {
         let path = self.path(cert_id);
-        let Some(parent) = path.parent() else { return Ok(()) };
-        match write_beside(parent, &path, der, confirmed) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create_folder(parent).and_then(|()| write_beside(parent, &path, der, confirmed))
-            }
-            written => written,
+        let file = write_beside(&path, der, confirmed)?;
+        file.persist(path).map(|_| ()).map_err(|error| error.error)
+    }
+
+    /// As [`Disk::try_write`] where nothing is kept yet; `false`, something is, and stays.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Disk::try_write`].
+    pub fn try_write_new(
+        &self,
+        cert_id: &CertId<'_>,
+        der: &[u8],
+        confirmed: Timestamp,
+    ) -> io::Result<bool> {
+        let path = self.path(cert_id);
+        match write_beside(&path, der, confirmed)?.persist_noclobber(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error.error),
         }
     }
 
@@ -180,15 +195,25 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
-fn write_beside(parent: &Path, path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().suffix(TEMPORARY_SUFFIX).tempfile_in(parent)?;
+fn write_beside(path: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(path);
+    match temporary_in(folder, der, confirmed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_folder(folder).and_then(|()| temporary_in(folder, der, confirmed))
+        }
+        written => written,
+    }
+}
+
+fn temporary_in(folder: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(TEMPORARY_SUFFIX).tempfile_in(folder)?;
     file.write_all(der)?;
     // Written in the second of the confirmation: the file has that time already, or a
     // tick of the kernel's clock less, which is on the safe side.
     if SystemClock.now() != confirmed {
         file.as_file().set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
     }
-    file.persist(path).map(|_| ()).map_err(|error| error.error)
+    Ok(file)
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {

@@ -27,12 +27,22 @@ pub struct Seen {
 /// Whether an answer is to be signed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Yes.
-    Yes,
+    /// Yes, nothing is kept.
+    New,
+    /// Yes, in place of what is kept.
+    Again,
     /// One is kept that says the same, and long enough.
     Kept,
     /// Another process has seen the row later, and it said something else.
     Overtaken,
+}
+
+impl Due {
+    /// Whether it is to be signed, or was.
+    #[must_use]
+    pub fn is_now(self) -> bool {
+        matches!(self, Self::New | Self::Again)
+    }
 }
 
 /// Why an answer was not signed ahead: the next ones will not be either.
@@ -63,6 +73,7 @@ impl Responder {
     ) -> Due {
         let now = self.now();
         let file = disk.read(cert_id);
+        let due = if file.is_some() { Due::Again } else { Due::New };
         let kept = file.as_ref().and_then(|file| Kept::of(file, cert_id));
         let says_so = kept.as_ref().is_some_and(|kept| kept.says(seen.record.status));
         if let Some(kept) = &kept {
@@ -77,11 +88,11 @@ impl Responder {
             let decision = Decision::Issued(seen.record);
             self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
         }
-        Due::Yes
+        due
     }
 
-    /// Signs what the row says, and keeps it on disk; looks once more whether another
-    /// process has seen the row later.
+    /// Signs what the row says, and keeps it on disk, unless another process has seen the
+    /// row later and kept something else meanwhile.
     ///
     /// # Errors
     ///
@@ -91,9 +102,15 @@ impl Responder {
         (issuer, disk): (Acting<'_>, &Disk),
         cert_id: &CertId<'_>,
         seen: Seen,
+        due: Due,
     ) -> Result<Due, AheadError> {
         let signed = self.signed(issuer, cert_id, seen.record, seen.at);
         let (der, _) = signed.map_err(AheadError::NotSigned)?;
+        if due == Due::New
+            && disk.try_write_new(cert_id, &der, seen.at).map_err(AheadError::NotKept)?
+        {
+            return Ok(due);
+        }
         let mut confirmed = seen.at;
         let now = self.now();
         let file = disk.read(cert_id);
@@ -107,7 +124,7 @@ impl Responder {
             }
         }
         disk.try_write(cert_id, &der, confirmed).map_err(AheadError::NotKept)?;
-        Ok(Due::Yes)
+        Ok(Due::Again)
     }
 
     /// Whether a kept answer, which says what the row says, need not be signed anew.

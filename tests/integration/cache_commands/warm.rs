@@ -143,22 +143,27 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
 // rule: ANS-1
 #[test]
 fn what_another_process_has_seen_later_is_not_overwritten() {
-    let site = Site::new(KeyKind::P256);
-    for number in 1..=8 {
-        site.set_status(&format!("0{number}"), CertStatus::Good);
+    // Seen before the last one's turn to be looked at, and after it, before it is signed.
+    for (rate, last) in [("2", 8), ("1", 2)] {
+        let site = Site::new(KeyKind::P256);
+        for number in 1..=last {
+            site.set_status(&format!("0{number}"), CertStatus::Good);
+        }
+        let config = site.configure(LOG);
+        let responder = site.serve_beside(0, "freshness = \"0s\"\n");
+        // Reads all rows at once, then signs.
+        let child = warm(&config, &["--rate", rate, "--threads", "1"]).spawn().unwrap();
+        eventually("it signs", || answers(&site).first().cloned());
+        let last_serial = format!("0{last}");
+        site.set_status(&last_serial, revoked());
+        let told = responder.post(&about(&site, &last_serial));
+        assert!(Answer::read(&told).statuses()[0].starts_with("revoked"));
+        let output = child.wait_with_output().unwrap();
+        let signed = last - 1;
+        let wanted = format!("signed {signed}, already there 1, revoked among them 0, failed 0");
+        assert_eq!(first_line(&output), wanted);
+        assert_eq!(fs::read(file_of(&site, &last_serial)).unwrap(), told);
     }
-    let config = site.configure(LOG);
-    let responder = site.serve_beside(0, "freshness = \"0s\"\n");
-    // Reads all eight rows at once, then signs two in a second.
-    let child = warm(&config, &["--rate", "2", "--threads", "1"]).spawn().unwrap();
-    eventually("it signs", || answers(&site).first().cloned());
-    site.set_status("08", revoked());
-    let told = responder.post(&about(&site, "08"));
-    assert!(Answer::read(&told).statuses()[0].starts_with("revoked"));
-    let output = child.wait_with_output().unwrap();
-    let line = first_line(&output);
-    assert_eq!(line, "signed 7, already there 1, revoked among them 0, failed 0");
-    assert_eq!(fs::read(file_of(&site, "08")).unwrap(), told);
 }
 
 // rule: ANS-1
