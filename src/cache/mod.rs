@@ -157,13 +157,15 @@ impl ResponseCache {
         }
     }
 
-    /// Notes that the row still says what the answer says, as read at `at`. An answer
-    /// without a file gets one.
-    pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, at: Timestamp) {
+    /// Notes that the store still says what the answer says, as read at `at`. An answer
+    /// without a file gets one, unless it is one that only memory keeps, see
+    /// [`ResponseCache::put`].
+    pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, basis: Basis, at: Timestamp) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
         let file = match disk.confirm(cert_id, entry.der(), at) {
             Confirmed::Yes => return,
+            Confirmed::Missing if basis != Basis::Listed => return,
             Confirmed::Missing => return disk.write(cert_id, entry.der(), at),
             Confirmed::Other(file) => file,
         };

@@ -262,7 +262,7 @@ impl Responder {
                         Err(status) => Reply::Error(status),
                     };
                 };
-                issuer.cache().confirm(cert_id, &entry, now);
+                issuer.cache().confirm(cert_id, &entry, record.basis, now);
                 Reply::Kept(self.renewed(issuer, cert_id, (entry, record), now))
             }
             Decision::NonIssued(status, extended_revoke) => {

@@ -116,6 +116,31 @@ fn under_a_crl_alone_unlisted_serials_are_unknown_or_good_until_it_ends_as_confi
     assert!(response.field("Cache-Control").unwrap().contains("public"), "{}", response.head);
 }
 
+// rule: ANS-6
+#[test]
+fn a_serial_that_anybody_can_make_up_gets_no_file_however_often_it_is_asked_about() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let listed = serial(&ca.issue("listed", &[]));
+    ca.revoke("listed", &[]);
+    ca.write_crl("ca.crl", &[]);
+    for choice in ["at-once", "asked-again"] {
+        let responder = serve(
+            &ca,
+            &format!(
+                "cachefolder = \"{choice}\"\n[database]\ncrl = \"ca.crl\"\nunlisted = \"good\"\n\
+                 [cache]\nfiles = \"{choice}\"\nfreshness = \"0s\"\n"
+            ),
+        );
+        for (serial, status, count) in [("77", "good", 0), (&listed, "revoked", 1)] {
+            let der = about(&ca.certificate(), serial);
+            for _ in 0..3 {
+                assert!(statuses(&responder, &der)[0].starts_with(status));
+                assert_eq!(files(&ca.path(choice)).len(), count, "{choice}: {serial}");
+            }
+        }
+    }
+}
+
 // rule: ANS-5
 // rule: ANS-6
 #[test]
