@@ -78,12 +78,31 @@ impl Disk {
     /// Writes an answer beside its place and moves it there. A disk that is full
     /// or read-only costs a log line, not an answer.
     pub fn write(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
-        match self.try_write(cert_id, der, confirmed) {
-            Ok(()) => self.trouble.end(
-                Instant::now(),
-                format_args!("cache folder can be written again: folder={}", self.quoted_folder()),
-            ),
-            Err(error) => self.report("writing", &error),
+        let written = self.try_write(cert_id, der, confirmed).map(|()| true);
+        self.note(written);
+    }
+
+    /// As [`Disk::write`] where nothing is kept yet; `false`, something is, and stays.
+    pub fn write_new(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> bool {
+        self.note(self.try_write_new(cert_id, der, confirmed))
+    }
+
+    fn note(&self, written: io::Result<bool>) -> bool {
+        match written {
+            Ok(written) => {
+                self.trouble.end(
+                    Instant::now(),
+                    format_args!(
+                        "cache folder can be written again: folder={}",
+                        self.quoted_folder()
+                    ),
+                );
+                written
+            }
+            Err(error) => {
+                self.report("writing", &error);
+                true
+            }
         }
     }
 

@@ -12,17 +12,19 @@ use serde::Deserialize;
 use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
-use crate::status::Basis;
-use crate::time::Timestamp;
+use crate::status::{Basis, CertStatus};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 pub mod disk;
 pub mod entry;
+pub mod kept;
 pub mod memory;
 pub mod survey;
 
 use disk::Confirmed;
 pub use disk::Disk;
 pub use entry::{Entry, SignerTag};
+pub use kept::Kept;
 pub use memory::Memory;
 
 /// When an answer gets its file.
@@ -137,24 +139,24 @@ impl ResponseCache {
         self.signer
     }
 
-    /// Keeps an answer, in place of an older one. One about a serial that anybody may
-    /// have made up stays in memory, which is bounded: it would fill the disk.
-    pub fn put(&self, cert_id: &CertId<'_>, entry: Arc<Entry>, basis: Basis) {
-        if let (Some(disk), Basis::Listed) = (&self.disk, basis)
-            && self.has_file_at_once(cert_id, &entry)
-        {
-            disk.write(cert_id, entry.der(), entry.confirmed());
-        }
-        self.memory.put(cert_id.der(), entry);
-    }
-
-    fn has_file_at_once(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
-        match self.files {
-            Files::AtOnce => true,
+    /// Keeps an answer, in place of `older`, which was kept when the store was asked. One
+    /// about a serial that anybody may have made up stays in memory, which is bounded: it
+    /// would fill the disk.
+    pub fn put(
+        &self,
+        cert_id: &CertId<'_>,
+        entry: Arc<Entry>,
+        older: Option<&Entry>,
+        basis: Basis,
+    ) {
+        if let (Some(disk), Basis::Listed) = (&self.disk, basis) {
             // Other processes are to find what is revoked, and no file is to outlast
             // what has taken its place.
-            Files::AskedAgain => !entry.is_good() || self.memory.get(cert_id.der()).is_some(),
+            if self.files == Files::AtOnce || older.is_some() || !entry.is_good() {
+                write(disk, cert_id, &entry, older);
+            }
         }
+        self.memory.put(cert_id.der(), entry);
     }
 
     /// Notes that the store still says what the answer says, as read at `at`. An answer
@@ -163,19 +165,23 @@ impl ResponseCache {
     pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, basis: Basis, at: Timestamp) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
-        let file = match disk.confirm(cert_id, entry.der(), at) {
-            Confirmed::Yes => return,
-            Confirmed::Missing if basis != Basis::Listed => return,
-            Confirmed::Missing => return disk.write(cert_id, entry.der(), at),
-            Confirmed::Other(file) => file,
-        };
-        // Signed anew by another process, which is as good, or by what the row said in
-        // between: nobody is to find that when the store is out of reach.
-        let says_the_same = SignedAnswer::from_der(&file.der)
-            .is_ok_and(|answer| answer.response.status == entry.status());
-        let is_older = file.modified < at || (file.modified == at && !entry.is_good());
-        if !says_the_same && is_older {
-            disk.write(cert_id, entry.der(), at);
+        match disk.confirm(cert_id, entry.der(), at) {
+            Confirmed::Yes => {}
+            Confirmed::Missing => {
+                if basis == Basis::Listed {
+                    disk.write_new(cert_id, entry.der(), at);
+                }
+            }
+            Confirmed::Other(file) => {
+                // Signed anew by another process, which is as good, or by what the row said
+                // in between: nobody is to find that when the store is out of reach.
+                let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
+                    kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
+                });
+                if !stays {
+                    disk.write(cert_id, entry.der(), at);
+                }
+            }
         }
     }
 
@@ -188,12 +194,30 @@ impl ResponseCache {
     }
 }
 
+/// Writes an answer in place of `older`, unless another process has seen the row later
+/// and kept something else: to sign takes seconds where many wait.
+fn write(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry, older: Option<&Entry>) {
+    let at = entry.confirmed();
+    if older.is_none() && disk.write_new(cert_id, entry.der(), at) {
+        return;
+    }
+    let file = disk.read(cert_id);
+    let other = file.as_ref().filter(|file| older.is_none_or(|older| **older.der() != *file.der));
+    let other = other.and_then(|file| Kept::of(file, cert_id));
+    if !other.is_some_and(|other| is_overtaken(entry.status(), at, &other)) {
+        disk.write(cert_id, entry.der(), at);
+    }
+}
+
+fn is_overtaken(status: CertStatus, at: Timestamp, by: &Kept<'_>) -> bool {
+    by.is_seen_later(status, at, SystemClock.now())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ocsp::IssuerHashes;
     use crate::serial::Serial;
-    use crate::status::CertStatus;
     use crate::time::Validity;
 
     // rule: ANS-6
@@ -208,7 +232,7 @@ mod tests {
         let validity = Validity { this_update: at(10), next_update: at(20) };
         let answer = (&b"answer"[..], cache.signer());
         let entry = Entry::new(answer, CertStatus::Good, validity, at(19));
-        cache.put(&cert_id, Arc::new(entry), Basis::Listed);
+        cache.put(&cert_id, Arc::new(entry), None, Basis::Listed);
         assert!(cache.get(&cert_id, at(19)).is_some());
         assert!(successor.get(&cert_id, at(19)).is_none());
         assert!(cache.get(&cert_id, at(20)).is_none());

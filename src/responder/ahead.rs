@@ -6,8 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::cache::disk::{CacheFile, Disk};
-use crate::ocsp::response::SignedAnswer;
+use crate::cache::{Disk, Kept};
 use crate::ocsp::{CertId, ErrorStatus};
 use crate::responder::decision::{Decision, validity};
 use crate::responder::issuers::Acting;
@@ -77,7 +76,7 @@ impl Responder {
         let kept = file.as_ref().and_then(|file| Kept::of(file, cert_id));
         let says_so = kept.as_ref().is_some_and(|kept| kept.says(seen.record.status));
         if let Some(kept) = &kept {
-            if kept.is_seen_later(seen, now) {
+            if kept.is_seen_later(seen.record.status, seen.at, now) {
                 return Due::Overtaken;
             }
             if says_so && self.is_enough(issuer, kept, seen, now, left) {
@@ -115,7 +114,7 @@ impl Responder {
         let now = self.now();
         let file = disk.read(cert_id);
         if let Some(kept) = file.as_ref().and_then(|file| Kept::of(file, cert_id)) {
-            if kept.is_seen_later(seen, now) {
+            if kept.is_seen_later(seen.record.status, seen.at, now) {
                 return Ok(Due::Overtaken);
             }
             // Seen later, and the same: that holds for the new answer as well.
@@ -149,35 +148,5 @@ impl Responder {
         };
         // The signature last, as it takes the longest.
         (!is_old || !gains()) && issuer.has_signed(answer)
-    }
-}
-
-/// An answer to the question that is kept, whoever has signed it.
-struct Kept<'a> {
-    answer: SignedAnswer<'a>,
-    confirmed: Timestamp,
-}
-
-impl<'a> Kept<'a> {
-    /// `None`: the file is no answer to this question.
-    fn of(file: &'a CacheFile, cert_id: &CertId<'_>) -> Option<Self> {
-        let answer = SignedAnswer::from_der(&file.der).ok()?;
-        let is_answer = answer.response.cert_id == cert_id.der();
-        is_answer.then_some(Self { answer, confirmed: file.modified })
-    }
-
-    fn says(&self, status: CertStatus) -> bool {
-        self.answer.response.status == status
-    }
-
-    /// Whether somebody has seen the row later than we did, and it said something else.
-    /// Within the same second, which tells nothing, one that is not good is believed.
-    fn is_seen_later(&self, seen: Seen, now: Timestamp) -> bool {
-        // A time in the future is a clock that went back.
-        let is_another = !self.says(seen.record.status)
-            && self.answer.response.validity.contains(now)
-            && self.confirmed <= now;
-        let is_tie = self.confirmed == seen.at && seen.record.status == CertStatus::Good;
-        is_another && (self.confirmed > seen.at || is_tie)
     }
 }

@@ -71,12 +71,13 @@ impl Responder {
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
         record: CertRecord,
+        older: Option<&Entry>,
         now: Timestamp,
     ) -> Result<Arc<Entry>, ErrorStatus> {
         let (der, validity) = self.signed(issuer, cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        issuer.cache().put(cert_id, Arc::clone(&entry), record.basis);
+        issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
         Ok(entry)
     }
 

@@ -256,14 +256,16 @@ impl Responder {
         }
         match decision {
             Decision::Issued(record) => {
-                let Some(entry) = cached.filter(|entry| entry.is_borne_out_by(&record)) else {
-                    return match self.sign_and_keep(issuer, cert_id, record, now) {
-                        Ok(entry) => Reply::Kept(entry),
-                        Err(status) => Reply::Error(status),
-                    };
-                };
-                issuer.cache().confirm(cert_id, &entry, record.basis, now);
-                Reply::Kept(self.renewed(issuer, cert_id, (entry, record), now))
+                if let Some(entry) = &cached
+                    && entry.is_borne_out_by(&record)
+                {
+                    issuer.cache().confirm(cert_id, entry, record.basis, now);
+                    return Reply::Kept(self.renewed(issuer, cert_id, (entry, record), now));
+                }
+                match self.sign_and_keep(issuer, cert_id, record, cached.as_deref(), now) {
+                    Ok(entry) => Reply::Kept(entry),
+                    Err(status) => Reply::Error(status),
+                }
             }
             Decision::NonIssued(status, extended_revoke) => {
                 self.non_issued(issuer, cert_id, status, extended_revoke, now)
@@ -302,19 +304,20 @@ impl Responder {
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
-        (entry, record): (Arc<Entry>, CertRecord),
+        (entry, record): (&Arc<Entry>, CertRecord),
         now: Timestamp,
     ) -> Arc<Entry> {
         if !entry.is_half_over(now) {
-            return entry;
+            return Arc::clone(entry);
         }
         let policy = issuer.policy();
         let gains = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
             .is_some_and(|new| new.next_update > entry.validity().next_update);
         if !gains {
-            return entry;
+            return Arc::clone(entry);
         }
-        self.sign_and_keep(issuer, cert_id, record, now).unwrap_or(entry)
+        self.sign_and_keep(issuer, cert_id, record, Some(entry), now)
+            .unwrap_or_else(|_| Arc::clone(entry))
     }
 
     fn load(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, now: Timestamp) -> Option<Arc<Entry>> {

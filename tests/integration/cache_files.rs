@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 
+use ocsp_fcgi::cache::{Entry, Memory, ResponseCache};
 use ocsp_fcgi::demo::KeyKind;
-use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::time::Timestamp;
+use ocsp_fcgi::status::{Basis, CertStatus, RevocationReason};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 
 use crate::support::files;
 use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
@@ -98,6 +100,57 @@ fn an_answer_without_a_file_ends_with_its_process() {
         fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
         assert_eq!(site.serve_beside(0, &more).post(&der), wanted.unwrap_or(&answer), "{files}");
         fs::rename(site.path("away.db"), site.path("certs.db")).unwrap();
+    }
+}
+
+// rule: ANS-6
+#[test]
+fn what_another_process_has_seen_later_stays_whoever_writes_last() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let cert_id = CertId::new(&site.ca.identity.certificate, "0a1b").der();
+    let cert_id = ocsp_fcgi::ocsp::CertId::from_der(&cert_id).unwrap();
+    let folder = site.path("cache");
+    // The answers of one responder, which have real signatures.
+    let responder = site.serve_beside(0, "freshness = \"0s\"\n");
+    let answers = [CertStatus::Good, revoked(RevocationReason::CertificateHold)].map(|status| {
+        site.set_status("0a1b", status);
+        (status, responder.post(&about(&site, "0a1b")))
+    });
+    drop(responder);
+    fs::remove_dir_all(&folder).unwrap();
+    let signer = site.ca.identity.certificate.to_der().unwrap();
+    let now = SystemClock.now().unix();
+    let put = |(status, der): &(CertStatus, Vec<u8>), confirmed, older: Option<&[u8]>| {
+        let cache = ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(&folder), &signer);
+        let validity = Validity {
+            this_update: Timestamp::from_unix(now - 100),
+            next_update: Timestamp::from_unix(now + 100),
+        };
+        let entry = |der, status, at| Entry::new((der, cache.signer()), status, validity, at);
+        let older = older.map(|der| entry(der, CertStatus::Good, Timestamp::EPOCH));
+        let new = entry(der, *status, Timestamp::from_unix(now + confirmed));
+        cache.put(&cert_id, Arc::new(new), older.as_ref(), Basis::Listed);
+    };
+    let [good, revoked] = &answers;
+    for (first, first_at, second, second_at, left) in [
+        (revoked, -2, good, -3, revoked),
+        (revoked, -2, good, -2, revoked),
+        (revoked, -2, good, -1, good),
+        (good, -2, revoked, -3, good),
+        (good, -2, revoked, -2, revoked),
+        (good, -2, revoked, -1, revoked),
+        // The clock went back: nothing is later.
+        (good, 3600, revoked, -1, revoked),
+    ] {
+        // Nothing was kept before, or another answer, or the one that is there.
+        let times = [None, Some(&b"old"[..]), Some(&first.1)];
+        for (older, left) in times.into_iter().zip([left, left, second]) {
+            let _nothing_there = fs::remove_dir_all(&folder);
+            put(first, first_at, None);
+            assert_eq!(kept(&site), [&first.1[..]]);
+            put(second, second_at, older);
+            assert_eq!(kept(&site), [&left.1[..]], "{first_at} {second_at}");
+        }
     }
 }
 
