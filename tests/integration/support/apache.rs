@@ -2,15 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
 
-use super::free_port;
 use super::nginx::socket;
 use super::site::{PROGRAM, Site};
 use super::web::{WEB_USER, WebServer, is_root, program, shipped};
+use super::{eventually, free_port};
 
 /// The ways to the responder in the shipped file, and the modules they take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,21 @@ pub fn apache_before(site: &Site, way: Way, socket: &Path) -> WebServer {
         Way::Proxy => arguments.push("-DOCSP_PROXY".to_owned()),
         Way::Cgid | Way::Cgi => arguments.push("-DOCSP_CGI".to_owned()),
     }
-    WebServer::start(arguments, port, &site.path("apache.log"))
+    let server = WebServer::start(arguments, port, &site.path("apache.log"));
+    if way == Way::Cgid {
+        eventually("mod_cgid's process can be reached", || takes_programs(site).then_some(()));
+    }
+    server
+}
+
+/// Whether the process of mod_cgid that starts programs has made its socket and given
+/// it to Apache's user: without, Apache answers 503, though it listens already.
+fn takes_programs(site: &Site) -> bool {
+    let folder = fs::metadata(site.folder.path()).unwrap();
+    fs::read_dir(site.folder.path()).unwrap().flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with("cgid.sock")
+            && entry.metadata().is_ok_and(|socket| socket.uid() == folder.uid())
+    })
 }
 
 fn main_file(folder: &str, port: u16, way: Way) -> String {
