@@ -129,6 +129,16 @@ impl ThrowawayCa {
 }
 
 impl Identity {
+    /// Writes the certificate to `NAME.crt` and the key to `NAME.key` in a folder.
+    ///
+    /// # Errors
+    ///
+    /// OpenSSL's or the file system's.
+    pub fn write(&self, folder: &Path, name: &str) -> io::Result<()> {
+        self.write_certificate(&folder.join(format!("{name}.crt")))?;
+        self.write_key(&folder.join(format!("{name}.key")))
+    }
+
     /// Writes the certificate in PEM.
     ///
     /// # Errors

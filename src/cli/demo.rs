@@ -80,8 +80,7 @@ fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
     println!("1. A throwaway CA with three certificates, in {}", folder.display());
     let now = SystemClock.now();
     let ca = ThrowawayCa::new("ocsp-fcgi demo CA", KeyKind::Rsa2048, now)?;
-    ca.identity.write_certificate(&folder.join("ca.crt"))?;
-    ca.identity.write_key(&folder.join("ca.key"))?;
+    ca.identity.write(folder, "ca")?;
     let serial = |octets: [u8; 8]| Serial::from_be_bytes(&octets);
     let valid = serial([0x5a, 0x11, 0xd0, 1, 2, 3, 4, 5])?;
     let revoked = serial([0xbe, 0xef, 0xd0, 1, 2, 3, 4, 5])?;

@@ -306,8 +306,7 @@ fn a_reload_takes_the_new_key_and_certificate() {
     let mut client = Client::tcp(world.responder.address());
     assert_eq!(Answer::read(&client.post(&world.about().der()).body).statuses(), ["good"]);
     let renewed = ThrowawayCa::new("Test CA", KeyKind::Ed25519, SystemClock.now()).unwrap();
-    renewed.identity.write_certificate(&world.site.path("ca.crt")).unwrap();
-    renewed.identity.write_key(&world.site.path("ca.key")).unwrap();
+    renewed.identity.write(world.site.folder.path(), "ca").unwrap();
     world.responder.signal(Signal::SIGHUP);
     let request = Request::about(&CertId::new(&renewed.identity.certificate, "0a1b")).der();
     // Over the connection that was open before.

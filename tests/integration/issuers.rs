@@ -191,8 +191,7 @@ fn one_ca_of_several_is_warmed() {
 fn answers_of_an_offline_ca_are_given_until_they_end() {
     let site = Site::with_certificates(KeyKind::P256);
     let root = ThrowawayCa::new("Offline root", KeyKind::P256, SystemClock.now()).unwrap();
-    root.identity.write_certificate(&site.path("root.crt")).unwrap();
-    root.identity.write_key(&site.path("root.key")).unwrap();
+    root.identity.write(site.folder.path(), "root").unwrap();
     fs::create_dir(site.path("presigned")).unwrap();
     let foreign = Site::with_certificates(KeyKind::P256);
     sign_elsewhere(&site, "good.der", ("root.crt", "root.key", "77"));
@@ -337,8 +336,7 @@ impl World {
         key: openssl::pkey::PKey<openssl::pkey::Private>,
     ) -> ThrowawayCa {
         let ca = ThrowawayCa::with_key(subject, key, SystemClock.now()).unwrap();
-        ca.identity.write_certificate(&self.path(&format!("{name}.crt"))).unwrap();
-        ca.identity.write_key(&self.path(&format!("{name}.key"))).unwrap();
+        ca.identity.write(self.folder.path(), name).unwrap();
         let lines = format!(
             "[[issuer]]\ncertificate = \"{name}.crt\"\nkey = \"{name}.key\"\ntable = \"{name}\"\n"
         );

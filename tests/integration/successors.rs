@@ -153,8 +153,7 @@ impl Succession {
             let days = (100 + days).try_into().unwrap();
             let serial = Serial::from_hex(serial).unwrap();
             let identity = site.ca.issue(name, &serial, kind, days).unwrap();
-            identity.write_certificate(&site.path(&format!("{name}.crt"))).unwrap();
-            identity.write_key(&site.path(&format!("{name}.key"))).unwrap();
+            identity.write(site.folder.path(), name).unwrap();
             identity
         };
         let (signer, next) = (issue("signer", "d1", days_left), issue("next", "d2", 365));

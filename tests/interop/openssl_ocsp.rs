@@ -200,8 +200,7 @@ fn partial_chain(report: &mut Report) {
             site.ca.issue("Lower CA", &serial, (Purpose::Authority, kind), 300).unwrap();
         site.ca.identity.write_certificate(&site.path("root.crt")).unwrap();
         site.ca.identity = intermediate;
-        site.ca.identity.write_certificate(&site.path("ca.crt")).unwrap();
-        site.ca.identity.write_key(&site.path("ca.key")).unwrap();
+        site.ca.identity.write(site.folder.path(), "ca").unwrap();
         let both = ["root.crt", "ca.crt"].map(|name| fs::read(site.path(name)).unwrap()).concat();
         fs::write(site.path("both.crt"), both).unwrap();
         site.issue("lower", "0a1b", None);

@@ -239,8 +239,7 @@ fn delegate(site: &Site, signer: Signer) -> &'static str {
             Identity { certificate: sign(site, builder), key }
         }
     };
-    identity.write_certificate(&site.path("signer.crt")).unwrap();
-    identity.write_key(&site.path("signer.key")).unwrap();
+    identity.write(site.folder.path(), "signer").unwrap();
     "itkey = \"signer.key\"\nitsigner = \"signer.crt\""
 }
 
@@ -259,8 +258,7 @@ fn issue(site: &Site, certificate: &Certificate, port: u16) {
     let access = extension("1.3.6.1.5.5.7.1.1", &authority_information_access(&url));
     builder.append_extension(access).unwrap();
     let identity = Identity { certificate: sign(site, builder), key };
-    identity.write_certificate(&site.path(&certificate.file())).unwrap();
-    identity.write_key(&site.path(&format!("{}.key", certificate.name))).unwrap();
+    identity.write(site.folder.path(), certificate.name).unwrap();
 }
 
 fn start(site: &Site, name: &str, serial: &str, key: &PKey<Private>) -> X509Builder {

@@ -122,8 +122,7 @@ fn a_signer_that_may_not_sign_is_refused_at_the_start_with_the_reason() {
         ("past", issue(&past, signer), "it ended on "),
         ("future", issue(&future, signer), "it is not valid before "),
     ] {
-        identity.write_certificate(&site.path("signer.crt")).unwrap();
-        identity.write_key(&site.path("signer.key")).unwrap();
+        identity.write(site.folder.path(), "signer").unwrap();
         let config = site.write_config(&format!(
             "port = 1\nitcert = \"{ca}.crt\"\nitsigner = \"signer.crt\"\nitkey = \"signer.key\"\n\
              [database]\nsqlite = \"certs.db\"\n"
@@ -187,8 +186,7 @@ fn no_answer_reaches_past_the_end_of_the_signers_certificate() {
     let serial = ocsp_fcgi::serial::Serial::from_hex("d1").unwrap();
     let kind = (Purpose::OcspSigner, KeyKind::P256);
     let delegate = site.site.ca.issue("Signer", &serial, kind, 5000).unwrap();
-    delegate.write_certificate(&site.site.path("signer.crt")).unwrap();
-    delegate.write_key(&site.site.path("signer.key")).unwrap();
+    delegate.write(site.site.folder.path(), "signer").unwrap();
     let config = site.site.write_config(&configuration(
         site.responder.port,
         "itsigner = \"signer.crt\"",

@@ -22,8 +22,7 @@ use crate::support::site::{REVOKED_AT, Running, Site};
 fn one_request_about_two_of_our_issuers_is_refused() {
     let site = Site::with_certificates(KeyKind::P256);
     let other = ThrowawayCa::new("Other CA", KeyKind::Ed25519, SystemClock.now()).unwrap();
-    other.identity.write_certificate(&site.path("other.crt")).unwrap();
-    other.identity.write_key(&site.path("other.key")).unwrap();
+    other.identity.write(site.folder.path(), "other").unwrap();
     let port = crate::support::free_port();
     let config = site.write_config(&format!(
         "port = {port}\n[[issuer]]\ncertificate = \"ca.crt\"\nkey = \"ca.key\"\n\

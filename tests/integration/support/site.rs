@@ -56,8 +56,7 @@ impl Site {
         // Web servers that give up root must be able to get through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let ca = ThrowawayCa::new("Test CA", kind, SystemClock.now()).unwrap();
-        ca.identity.write_certificate(&folder.path().join("ca.crt")).unwrap();
-        ca.identity.write_key(&folder.path().join("ca.key")).unwrap();
+        ca.identity.write(folder.path(), "ca").unwrap();
         let path = folder.path().join("certs.db");
         let ledger = SqliteLedger::new(Options { path, mapping: Mapping::of_table("list_certs") });
         ledger.create_table().unwrap();
@@ -98,8 +97,7 @@ impl Site {
     pub fn delegate(&self, purpose: Purpose) -> Identity {
         let serial = Serial::from_hex("d1").unwrap();
         let identity = self.ca.issue("Signer", &serial, (purpose, self.kind), 365).unwrap();
-        identity.write_certificate(&self.path("signer.crt")).unwrap();
-        identity.write_key(&self.path("signer.key")).unwrap();
+        identity.write(self.folder.path(), "signer").unwrap();
         identity
     }
 
