@@ -12,12 +12,14 @@ use serde::Deserialize;
 use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
+use crate::serial::Serial;
 use crate::status::{Basis, CertStatus};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 pub mod disk;
 pub mod entry;
 pub mod kept;
+pub mod making;
 pub mod memory;
 pub mod survey;
 
@@ -25,6 +27,8 @@ use disk::Confirmed;
 pub use disk::Disk;
 pub use entry::{Entry, SignerTag};
 pub use kept::Kept;
+pub use making::Making;
+use making::UnderWay;
 pub use memory::Memory;
 
 /// When an answer gets its file.
@@ -46,6 +50,7 @@ pub struct ResponseCache {
     signer: SignerTag,
     disk: Option<Disk>,
     files: Files,
+    under_way: UnderWay,
     foreign: Trouble,
 }
 
@@ -60,6 +65,7 @@ impl ResponseCache {
             signer: SignerTag::of(signer_certificate),
             disk,
             files: Files::default(),
+            under_way: UnderWay::default(),
             foreign: Trouble::new(log::Level::Warn),
         }
     }
@@ -185,6 +191,19 @@ impl ResponseCache {
         }
     }
 
+    /// Says that an answer about this certificate is being made: before its row is read.
+    #[must_use]
+    pub fn begin(&self, serial: &Serial) -> Making<'_> {
+        self.under_way.begin(*serial)
+    }
+
+    /// Tells those who are making an answer about this certificate that its row is not
+    /// good: before what is kept about it is removed, so that whichever of the two comes
+    /// last finds out about the other.
+    pub fn overtake(&self, serial: &Serial) {
+        self.under_way.overtake(serial);
+    }
+
     /// Forgets an answer.
     pub fn remove(&self, cert_id: &CertId<'_>) {
         self.memory.remove(cert_id.der());
@@ -217,7 +236,6 @@ fn is_overtaken(status: CertStatus, at: Timestamp, by: &Kept<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::ocsp::IssuerHashes;
-    use crate::serial::Serial;
     use crate::time::Validity;
 
     // rule: ANS-6

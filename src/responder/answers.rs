@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::Entry;
+use crate::cache::{Entry, Making};
 use crate::http::caching::Representation;
 use crate::logging::{chain, quoted};
 use crate::ocsp::response::{self, ExtendedRevoke};
@@ -65,11 +65,11 @@ impl Responder {
         }
     }
 
-    /// Signs what the store says, and keeps it.
+    /// Signs what the store says, and keeps it, unless that is overtaken.
     pub(super) fn sign_and_keep(
         &self,
         issuer: Acting<'_>,
-        cert_id: &CertId<'_>,
+        (cert_id, making): (&CertId<'_>, &Making<'_>),
         record: CertRecord,
         older: Option<&Entry>,
         now: Timestamp,
@@ -77,7 +77,9 @@ impl Responder {
         let (der, validity) = self.signed(issuer, cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
+        if !(entry.is_good() && making.is_overtaken()) {
+            issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
+        }
         Ok(entry)
     }
 
@@ -168,6 +170,7 @@ impl Responder {
         decision: Option<Decision>,
         now: Timestamp,
     ) {
+        issuer.cache().overtake(serial);
         let spellings = issuer.certificate().hashes().cert_ids(serial);
         for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
             let cached =

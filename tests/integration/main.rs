@@ -27,3 +27,4 @@ mod stores;
 mod successors;
 mod support;
 mod switching;
+mod waiting;

@@ -1,0 +1,167 @@
+//! What is told while an answer is made whose row was read before it changed.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+use std::{fs, thread};
+
+use ocsp_fcgi::cache::{Memory, ResponseCache};
+use ocsp_fcgi::demo::KeyKind;
+use ocsp_fcgi::ocsp::ErrorStatus;
+use ocsp_fcgi::responder::issuers::{Issuer, Issuers, TakeOver};
+use ocsp_fcgi::responder::policy::{NonIssued, Policy};
+use ocsp_fcgi::responder::presigned::Presigned;
+use ocsp_fcgi::responder::signing::Signing;
+use ocsp_fcgi::responder::{Capacity, Reply, Responder};
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::key::Key;
+use ocsp_fcgi::signer::{RsaPadding, Signer};
+use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
+use ocsp_fcgi::store::sqlite::{Options, Sqlite};
+use ocsp_fcgi::store::{Mapping, StatusLedger, StatusStore, StoreError, Walk, WalkError, Wanted};
+use ocsp_fcgi::time::SystemClock;
+
+use crate::support::files;
+use crate::support::ocsp::{Answer, CertId, Request, SHA256};
+use crate::support::site::Site;
+
+// rule: ANS-6
+#[test]
+fn who_is_overtaken_while_it_waits_for_its_signature_does_not_call_it_good() {
+    let world = World::new(Duration::from_secs(3600));
+    let (sha1, sha256) = world.requests();
+    world.with_the_key_taken(|release| {
+        let waiting = world.ask(&sha1);
+        world.wait_for_a_read();
+        world.site.set_status("0a1b", CertStatus::Unknown);
+        // By its other name: told at once, as nothing has to be signed.
+        assert_eq!(told(&world.responder.respond(&sha256, &|| ())), "unauthorized");
+        release.wait();
+        assert_eq!(told(&waiting.join().unwrap()), "unauthorized");
+    });
+    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "unauthorized");
+    // Not for a moment either, in which another process could have found it.
+    assert!(!world.site.path("cache").exists());
+}
+
+// rule: ANS-5, ANS-6
+#[test]
+fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_good() {
+    let world = World::new(Duration::ZERO);
+    let (sha1, sha256) = world.requests();
+    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "good");
+    let (responder, ledger) = (Arc::clone(&world.responder), world.site.ledger.clone());
+    let [database, away] = ["certs.db", "away.db"].map(|name| world.site.path(name));
+    *world.then.lock().unwrap() = Some(Box::new(move || {
+        let nothing = CertRecord::listed(CertStatus::Unknown);
+        ledger.write(&Serial::from_hex("0a1b").unwrap(), &nothing, "PEM").unwrap();
+        assert_eq!(told(&responder.respond(&sha256, &|| ())), "unauthorized");
+        fs::rename(database, away).unwrap();
+    }));
+    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "tryLater");
+    assert!(files(&world.site.path("cache")).is_empty());
+}
+
+/// A responder with one place at its key.
+struct World {
+    site: Site,
+    responder: Arc<Responder>,
+    signing: Arc<Signing>,
+    reads: Receiver<()>,
+    then: Arc<Mutex<Option<Then>>>,
+}
+
+/// What happens once, between the reading of a row and its use.
+type Then = Box<dyn FnOnce() + Send>;
+
+impl World {
+    fn new(freshness: Duration) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        let identity = &site.ca.identity;
+        let certificate = || Certificate::new(identity.certificate.clone()).unwrap();
+        let (told, reads) = mpsc::channel();
+        let (path, mapping) = (site.path("certs.db"), Mapping::of_table("list_certs"));
+        let then = Arc::default();
+        let store = Sqlite::open(Options { path, mapping });
+        let store = Told { store, told, then: Arc::clone(&then) };
+        let policy = Policy { freshness, non_issued: NonIssued::Unauthorized, ..Policy::default() };
+        let key = Key::in_memory(identity.key.clone());
+        let signer = Signer::new(key, certificate(), RsaPadding::Pkcs1).unwrap();
+        let (memory, folder) = (Arc::new(Memory::new(1 << 20)), site.path("cache"));
+        let cache = ResponseCache::new(memory, Some(&folder), signer.certificate().der());
+        let mut issuer = Issuer::new(IssuerId(0), certificate(), policy, Arc::new(store));
+        issuer.add(signer, cache, TakeOver::BeforeTheEnd);
+        let signing = Arc::new(Signing::new(1, 10));
+        let capacity = Capacity { slow: 10, signing: Arc::clone(&signing) };
+        let (issuers, presigned) = (Issuers::new(vec![issuer]), Presigned::default());
+        let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
+        Self { site, responder: Arc::new(responder), signing, reads, then }
+    }
+
+    /// The same question by two names: hashes of the issuer by SHA-1 and by SHA-256.
+    fn requests(&self) -> (Vec<u8>, Vec<u8>) {
+        let certificate = &self.site.ca.identity.certificate;
+        let sha1 = CertId::new(certificate, "0a1b");
+        let sha256 = CertId::hashed(SHA256, certificate, "0a1b");
+        (Request::about(&sha1).der(), Request::about(&sha256).der())
+    }
+
+    fn ask(&self, der: &[u8]) -> thread::JoinHandle<Reply> {
+        let (responder, der) = (Arc::clone(&self.responder), der.to_vec());
+        thread::spawn(move || responder.respond(&der, &|| ()))
+    }
+
+    fn wait_for_a_read(&self) {
+        self.reads.recv_timeout(LONG).expect("a row is read for the question");
+    }
+
+    /// Nothing is signed during `meanwhile` before it meets the barrier.
+    fn with_the_key_taken(&self, meanwhile: impl FnOnce(&Barrier)) {
+        let barrier = Arc::new(Barrier::new(2));
+        let (signing, held) = (Arc::clone(&self.signing), Arc::clone(&barrier));
+        let holder = thread::spawn(move || {
+            signing.run(LONG, move || {
+                held.wait();
+                held.wait();
+            })
+        });
+        barrier.wait();
+        meanwhile(&barrier);
+        assert_eq!(holder.join().unwrap(), Ok(()));
+    }
+}
+
+/// A store that tells when a row has been read.
+struct Told {
+    store: Sqlite,
+    told: Sender<()>,
+    then: Arc<Mutex<Option<Then>>>,
+}
+
+impl StatusStore for Told {
+    fn find(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let found = self.store.find(issuer, serial);
+        let _nobody_listens = self.told.send(());
+        let then = self.then.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        found
+    }
+
+    fn walk(&self, issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        self.store.walk(issuer, wanted)
+    }
+}
+
+fn told(reply: &Reply) -> String {
+    match reply {
+        Reply::Kept(entry) => Answer::read(entry.der()).statuses().concat(),
+        Reply::Error(ErrorStatus::Unauthorized) => "unauthorized".to_owned(),
+        Reply::Error(ErrorStatus::TryLater) => "tryLater".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
