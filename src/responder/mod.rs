@@ -91,7 +91,7 @@ impl Responder {
             slow: Gate::new(capacity.slow),
             unshared: Gate::new(capacity.slow.saturating_sub((capacity.slow / 4).max(1))),
             signing: capacity.signing,
-            flights: Flights::default(),
+            flights: Flights::new(policy.freshness),
             store_down: Trouble::new(log::Level::Warn),
             overload: Trouble::new(log::Level::Warn),
             failures: Trouble::new(log::Level::Error),
@@ -218,12 +218,9 @@ impl Responder {
         }
         let Ok(_pass) = self.slow.enter() else { return self.overloaded() };
         before_waiting();
-        if self.policy.freshness.is_zero() {
-            // Each request is to see the row as it is: no sharing.
-            return self.refresh(issuer, cert_id, now);
-        }
+        // Without a window nobody shares: each request is to see the row as it is.
         self.flights
-            .join(cert_id.der(), PATIENCE, || self.refresh(issuer, cert_id, now))
+            .join(cert_id.der(), now, PATIENCE, || self.refresh(issuer, cert_id, now))
             .unwrap_or_else(|| self.overloaded())
     }
 

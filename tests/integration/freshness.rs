@@ -36,8 +36,7 @@ fn a_revocation_shows_within_the_window_in_every_process() {
                 break;
             }
             assert_eq!(statuses, ["good"]);
-            // A little more for who waits for another's lookup on a busy machine.
-            assert!(asked < Duration::from_millis(1500), "process {number}: after {asked:?}");
+            assert!(asked < Duration::from_secs(1), "process {number}: after {asked:?}");
         }
     }
     for responder in world.responders.iter().cycle().take(30) {

@@ -17,14 +17,14 @@ use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
-use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
+use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::store::{Mapping, StatusLedger, StatusStore, StoreError, Walk, WalkError, Wanted};
-use ocsp_fcgi::time::SystemClock;
+use ocsp_fcgi::time::{SystemClock, Timestamp};
 
 use crate::support::files;
 use crate::support::ocsp::{Answer, CertId, Request, SHA256};
-use crate::support::site::Site;
+use crate::support::site::{REVOKED_AT, Site};
 
 // rule: ANS-6
 #[test]
@@ -61,6 +61,27 @@ fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_goo
     }));
     assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "tryLater");
     assert!(files(&world.site.path("cache")).is_empty());
+}
+
+// rule: ANS-6
+#[test]
+fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
+    let world = World::new(Duration::from_secs(1));
+    let (sha1, _) = world.requests();
+    world.with_the_key_taken(|release| {
+        let first = world.ask(&sha1);
+        world.wait_for_a_read();
+        let reason = Some(RevocationReason::KeyCompromise);
+        let time = Timestamp::from_unix(REVOKED_AT);
+        world.site.set_status("0a1b", CertStatus::Revoked { time, reason });
+        thread::sleep(Duration::from_secs(1));
+        let second = world.ask(&sha1);
+        world.wait_for_a_read();
+        release.wait();
+        for asked in [first, second] {
+            assert_eq!(told(&asked.join().unwrap()), format!("revoked {REVOKED_AT} 1"));
+        }
+    });
 }
 
 /// A responder with one place at its key.
