@@ -1,0 +1,183 @@
+//! Answers that are kept: given again, confirmed by their row, or made anew.
+
+use std::sync::Arc;
+
+use crate::cache::{Entry, Making};
+use crate::ocsp::{CertId, ErrorStatus, Request};
+use crate::responder::decision::{Decision, decide, validity};
+use crate::responder::issuers::Acting;
+use crate::responder::policy::StoreDown;
+use crate::responder::{PATIENCE, Reply, Responder, ends};
+use crate::status::{CertRecord, CertStatus};
+use crate::time::Timestamp;
+
+impl Responder {
+    /// One question without a nonce: most of the world's requests.
+    pub(super) fn kept(
+        &self,
+        issuer: Acting<'_>,
+        request: &Request<'_>,
+        cert_id: &CertId<'_>,
+        (now, before_waiting): (Timestamp, &dyn Fn()),
+    ) -> Reply {
+        let cached = issuer.cache().get(cert_id, now);
+        if let Some(entry) = cached {
+            let left = entry.fresh_for(now, self.policy.freshness);
+            // Close to the end of the window one asker a second reads the row while
+            // the others are still served, so that they need not wait for it.
+            let is_early = left > self.policy.freshness / 5;
+            if is_early && !left.is_zero() {
+                return Reply::Kept(entry);
+            }
+            // While the store is known to be down likewise: one asks, the others go on.
+            let may_serve = !left.is_zero() || self.serves_without_store(issuer, now);
+            if may_serve && !entry.claim_attempt(now) {
+                return Reply::Kept(entry);
+            }
+        }
+        if !cert_id.is_usual() {
+            // Zeros before the serial, say: such spellings have no number, and nothing
+            // is kept of them.
+            let plain = (None, issuer.signer().algorithm());
+            return self.made(issuer, request, plain, (now, before_waiting));
+        }
+        let Ok(_pass) = self.slow.enter() else { return self.overloaded() };
+        before_waiting();
+        // Without a window nobody shares: each request is to see the row as it is.
+        self.flights
+            .join(cert_id.der(), now, PATIENCE, || self.refresh(issuer, cert_id, now))
+            .unwrap_or_else(|| self.overloaded())
+    }
+
+    /// Reads the row, and makes its answer: once more where it is good and, meanwhile, the
+    /// row was not for another question, whose asker may know already.
+    fn refresh(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, mut now: Timestamp) -> Reply {
+        for _ in 0..MOST_READINGS {
+            let making = issuer.cache().begin(&cert_id.serial());
+            let reply = self.refresh_once(issuer, (cert_id, &making), now);
+            if !reply.is_good() || !making.is_overtaken() {
+                return reply;
+            }
+            issuer.cache().remove(cert_id);
+            now = self.clock.now();
+        }
+        Reply::Error(ErrorStatus::TryLater)
+    }
+
+    /// Reads the row, and gives the cached answer if it still says the same.
+    fn refresh_once(
+        &self,
+        issuer: Acting<'_>,
+        question @ (cert_id, _): (&CertId<'_>, &Making<'_>),
+        now: Timestamp,
+    ) -> Reply {
+        let window = self.policy.freshness;
+        let mut cached = issuer.cache().get(cert_id, now);
+        if cached.is_none() {
+            cached = self.load(issuer, cert_id, now);
+            if let Some(entry) = &cached
+                && !entry.fresh_for(now, window).is_zero()
+            {
+                return Reply::Kept(Arc::clone(entry));
+            }
+        }
+        let record = match self.find(issuer, cert_id) {
+            Ok(record) => record,
+            Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, now, cached),
+            Err(refusal) => {
+                // The row was there, and no longer says what the answer says.
+                self.forget_others(issuer, &cert_id.serial(), None, now);
+                return Reply::Error(refusal);
+            }
+        };
+        let decision = decide(record.as_ref(), issuer.policy());
+        let is_known = cached.as_ref().is_some_and(|entry| decision.is_issued_as(entry.status()));
+        if !decision.is_issued_as(CertStatus::Good) && !is_known {
+            // First, so that nothing gives an old answer again, come what may.
+            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+        }
+        match decision {
+            Decision::Issued(record) => {
+                if let Some(entry) = &cached
+                    && entry.is_borne_out_by(&record)
+                {
+                    issuer.cache().confirm(cert_id, entry, record.basis, now);
+                    return Reply::Kept(self.renewed(issuer, question, (entry, record), now));
+                }
+                let older = cached.as_deref();
+                match self.sign_and_keep(issuer, question, record, older, now) {
+                    Ok(entry) => Reply::Kept(entry),
+                    Err(status) => Reply::Error(status),
+                }
+            }
+            Decision::NonIssued(status, extended_revoke) => {
+                self.non_issued(issuer, cert_id, status, extended_revoke, now)
+            }
+            Decision::Unauthorized => Reply::Error(ErrorStatus::Unauthorized),
+        }
+    }
+
+    fn serves_without_store(&self, issuer: Acting<'_>, now: Timestamp) -> bool {
+        self.policy.store_down == StoreDown::ServeCached && issuer.is_store_down(now)
+    }
+
+    /// What is given while the row cannot be read.
+    pub(super) fn without_store(
+        &self,
+        issuer: Acting<'_>,
+        cert_id: &CertId<'_>,
+        now: Timestamp,
+        cached: Option<Arc<Entry>>,
+    ) -> Reply {
+        if self.policy.store_down == StoreDown::TryLater {
+            return Reply::Error(ErrorStatus::TryLater);
+        }
+        // Another process may have seen the row later than we did.
+        let on_disk = self.load(issuer, cert_id, now);
+        let latest = match (cached, on_disk) {
+            (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached) => Some(on_disk),
+            (cached, on_disk) => cached.or(on_disk),
+        };
+        latest.map_or(Reply::Error(ErrorStatus::TryLater), Reply::Kept)
+    }
+
+    /// The answer signed anew when half of its validity is over; the old one,
+    /// which is still good, when that cannot be done now.
+    fn renewed(
+        &self,
+        issuer: Acting<'_>,
+        question: (&CertId<'_>, &Making<'_>),
+        (entry, record): (&Arc<Entry>, CertRecord),
+        now: Timestamp,
+    ) -> Arc<Entry> {
+        if !entry.is_half_over(now) {
+            return Arc::clone(entry);
+        }
+        let policy = issuer.policy();
+        let gains = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
+            .is_some_and(|new| new.next_update > entry.validity().next_update);
+        if !gains {
+            return Arc::clone(entry);
+        }
+        self.sign_and_keep(issuer, question, record, Some(entry), now)
+            .unwrap_or_else(|_| Arc::clone(entry))
+    }
+
+    pub(super) fn load(
+        &self,
+        issuer: Acting<'_>,
+        cert_id: &CertId<'_>,
+        now: Timestamp,
+    ) -> Option<Arc<Entry>> {
+        issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
+    }
+}
+
+impl Reply {
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Kept(entry) if entry.is_good())
+    }
+}
+
+/// Of a row that says good each time, and something else for others meanwhile.
+const MOST_READINGS: usize = 2;
