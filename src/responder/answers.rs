@@ -77,10 +77,37 @@ impl Responder {
         let (der, validity) = self.signed(issuer, cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        if !(entry.is_good() && making.is_overtaken()) {
+        if self.is_still_true(issuer, (cert_id, making), &entry) {
             issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
         }
         Ok(entry)
+    }
+
+    /// Whether nobody has seen that the row is not good since it was read for this answer.
+    /// Other processes do not tell: it is read once more after a long wait.
+    fn is_still_true(
+        &self,
+        issuer: Acting<'_>,
+        (cert_id, making): (&CertId<'_>, &Making<'_>),
+        entry: &Entry,
+    ) -> bool {
+        if !entry.is_good() {
+            return true;
+        }
+        let now = self.clock.now();
+        if !making.is_overtaken() && now.saturating_since(entry.confirmed()) > LONG_WAIT {
+            let decision =
+                self.find(issuer, cert_id).map(|record| decide(record.as_ref(), issuer.policy()));
+            match decision {
+                Ok(Decision::Issued(record)) if entry.is_borne_out_by(&record) => {
+                    entry.confirm(now);
+                }
+                // What was known when the store was last seen.
+                Err(ErrorStatus::TryLater) => {}
+                _ => issuer.cache().overtake(&cert_id.serial()),
+            }
+        }
+        !making.is_overtaken()
     }
 
     /// Signs what the store says, as read at `now`.
@@ -242,6 +269,9 @@ impl Responder {
         status
     }
 }
+
+/// For a signature, in whole seconds.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// An answer about one certificate, without a nonce.
 fn plain<'a>(issuer: Acting<'a>, single: SingleAnswer<'a>, now: Timestamp) -> Answer<'a> {

@@ -1,5 +1,6 @@
 //! What is told while an answer is made whose row was read before it changed.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::store::{Mapping, StatusLedger, StatusStore, StoreError, Walk, WalkError, Wanted};
-use ocsp_fcgi::time::{SystemClock, Timestamp};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::support::files;
 use crate::support::ocsp::{Answer, CertId, Request, SHA256};
@@ -43,6 +44,61 @@ fn who_is_overtaken_while_it_waits_for_its_signature_does_not_call_it_good() {
     assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "unauthorized");
     // Not for a moment either, in which another process could have found it.
     assert!(!world.site.path("cache").exists());
+}
+
+// rule: ANS-6
+#[test]
+fn the_row_of_an_answer_that_has_waited_long_for_its_signature_is_read_once_more() {
+    let world = World::new(Duration::from_secs(3600));
+    let (sha1, sha256) = world.requests();
+    let mut since = 0;
+    world.with_the_key_taken(|release| {
+        let waiting = [&sha1, &sha256].map(|der| world.ask(der));
+        waiting.iter().for_each(|_| world.wait_for_a_read());
+        thread::sleep(Duration::from_secs(2));
+        since = SystemClock.now().unix();
+        release.wait();
+        assert_eq!(waiting.map(|asked| told(&asked.join().unwrap())), ["good", "good"]);
+    });
+    assert_eq!(world.reads.try_iter().count(), 2);
+    // Each is kept as of then; the kernel's clock for files may be a tick behind.
+    for path in files(&world.site.path("cache")) {
+        assert!(path.metadata().unwrap().mtime() >= since - 1);
+    }
+}
+
+// rule: ANS-6
+#[test]
+fn what_another_process_has_changed_during_a_long_wait_for_the_signature_counts() {
+    let world = World::new(Duration::from_secs(3600));
+    let (sha1, _) = world.requests();
+    world.with_the_key_taken(|release| {
+        let waiting = world.ask(&sha1);
+        world.wait_for_a_read();
+        // Nobody tells: no question meets the new row here.
+        world.site.set_status("0a1b", CertStatus::Unknown);
+        thread::sleep(Duration::from_secs(2));
+        release.wait();
+        assert_eq!(told(&waiting.join().unwrap()), "unauthorized");
+    });
+    assert!(!world.site.path("cache").exists());
+}
+
+// rule: ANS-5
+#[test]
+fn an_answer_is_kept_although_the_store_has_gone_while_it_waited_for_its_signature() {
+    let world = World::new(Duration::from_secs(3600));
+    let (sha1, _) = world.requests();
+    world.with_the_key_taken(|release| {
+        let waiting = world.ask(&sha1);
+        world.wait_for_a_read();
+        fs::rename(world.site.path("certs.db"), world.site.path("away.db")).unwrap();
+        thread::sleep(Duration::from_secs(2));
+        release.wait();
+        assert_eq!(told(&waiting.join().unwrap()), "good");
+    });
+    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "good");
+    assert_eq!(files(&world.site.path("cache")).len(), 1);
 }
 
 // rule: ANS-5, ANS-6
