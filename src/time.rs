@@ -108,6 +108,19 @@ impl Timestamp {
         Self::from_unix(self.0.saturating_sub(seconds(span)))
     }
 
+    /// What is left at this instant of a `window` that began at `since`; zero when that
+    /// is to come, as the clock went back.
+    ///
+    /// Both are cut to whole seconds, so that the real time from one to the other never
+    /// exceeds `window` while something is left.
+    #[must_use]
+    pub fn left_of(self, window: Duration, since: Self) -> Duration {
+        if self < since {
+            return Duration::ZERO;
+        }
+        window.saturating_sub(self.saturating_since(since))
+    }
+
     /// The time from `earlier` to this instant; zero when it is not earlier.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {

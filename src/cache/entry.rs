@@ -117,16 +117,9 @@ impl Entry {
     }
 
     /// What is left of the freshness window; zero when the row must be read again.
-    ///
-    /// Both instants are cut to whole seconds, so that with `<` the real time
-    /// since the confirmation never exceeds `window`.
     #[must_use]
     pub fn fresh_for(&self, now: Timestamp, window: Duration) -> Duration {
-        let confirmed = self.confirmed();
-        if now < confirmed {
-            return Duration::ZERO; // the clock went back
-        }
-        window.saturating_sub(now.saturating_since(confirmed))
+        now.left_of(window, self.confirmed())
     }
 
     /// Whether the caller is the first in this second to read the row ahead of time.

@@ -77,15 +77,16 @@ impl Responder {
         let (der, validity) = self.signed(issuer, cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        if self.is_still_true(issuer, (cert_id, making), &entry) {
+        if self.may_be_kept(issuer, (cert_id, making), &entry) {
             issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
         }
         Ok(entry)
     }
 
     /// Whether nobody has seen that the row is not good since it was read for this answer.
-    /// Other processes do not tell: it is read once more after a long wait.
-    fn is_still_true(
+    /// Other processes do not tell: after a long wait it is read once more, and those who
+    /// make answers to other spellings of the question are told too.
+    fn may_be_kept(
         &self,
         issuer: Acting<'_>,
         (cert_id, making): (&CertId<'_>, &Making<'_>),
@@ -270,9 +271,6 @@ impl Responder {
     }
 }
 
-/// For a signature, in whole seconds.
-const LONG_WAIT: Duration = Duration::from_secs(1);
-
 /// An answer about one certificate, without a nonce.
 fn plain<'a>(issuer: Acting<'a>, single: SingleAnswer<'a>, now: Timestamp) -> Answer<'a> {
     Answer {
@@ -304,3 +302,6 @@ fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
         next_update: one.next_update.min(other.next_update),
     })
 }
+
+/// For a signature, in whole seconds.
+const LONG_WAIT: Duration = Duration::from_secs(1);

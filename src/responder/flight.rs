@@ -95,8 +95,7 @@ impl<T> Flight<T> {
     }
 
     fn serves(&self, now: Timestamp, window: Duration) -> bool {
-        // Before it began: the clock went back.
-        self.began <= now && now.saturating_since(self.began) < window
+        !now.left_of(window, self.began).is_zero()
     }
 
     fn set(&self, state: State<T>) {

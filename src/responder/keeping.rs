@@ -55,7 +55,8 @@ impl Responder {
         for _ in 0..MOST_READINGS {
             let making = issuer.cache().begin(&cert_id.serial());
             let reply = self.refresh_once(issuer, (cert_id, &making), now);
-            if !reply.is_good() || !making.is_overtaken() {
+            let is_good = matches!(&reply, Reply::Kept(entry) if entry.is_good());
+            if !is_good || !making.is_overtaken() {
                 return reply;
             }
             issuer.cache().remove(cert_id);
@@ -170,12 +171,6 @@ impl Responder {
         now: Timestamp,
     ) -> Option<Arc<Entry>> {
         issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
-    }
-}
-
-impl Reply {
-    fn is_good(&self) -> bool {
-        matches!(self, Self::Kept(entry) if entry.is_good())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is told while an answer is made whose row was read before it changed.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
-use ocsp_fcgi::store::{Mapping, StatusLedger, StatusStore, StoreError, Walk, WalkError, Wanted};
+use ocsp_fcgi::store::{Mapping, StatusStore, StoreError, Walk, WalkError, Wanted};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::support::files;
@@ -31,17 +32,13 @@ use crate::support::site::{REVOKED_AT, Site};
 #[test]
 fn who_is_overtaken_while_it_waits_for_its_signature_does_not_call_it_good() {
     let world = World::new(Duration::from_secs(3600));
-    let (sha1, sha256) = world.requests();
-    world.with_the_key_taken(|release| {
-        let waiting = world.ask(&sha1);
-        world.wait_for_a_read();
+    let told = world.told_after(|| {
         world.site.set_status("0a1b", CertStatus::Unknown);
         // By its other name: told at once, as nothing has to be signed.
-        assert_eq!(told(&world.responder.respond(&sha256, &|| ())), "unauthorized");
-        release.wait();
-        assert_eq!(told(&waiting.join().unwrap()), "unauthorized");
+        assert_eq!(world.told(&world.sha256), "unauthorized");
     });
-    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "unauthorized");
+    assert_eq!(told, "unauthorized");
+    assert_eq!(world.told(&world.sha1), "unauthorized");
     // Not for a moment either, in which another process could have found it.
     assert!(!world.site.path("cache").exists());
 }
@@ -50,37 +47,29 @@ fn who_is_overtaken_while_it_waits_for_its_signature_does_not_call_it_good() {
 #[test]
 fn the_row_of_an_answer_that_has_waited_long_for_its_signature_is_read_once_more() {
     let world = World::new(Duration::from_secs(3600));
-    let (sha1, sha256) = world.requests();
     let mut since = 0;
-    world.with_the_key_taken(|release| {
-        let waiting = [&sha1, &sha256].map(|der| world.ask(der));
-        waiting.iter().for_each(|_| world.wait_for_a_read());
-        thread::sleep(Duration::from_secs(2));
+    let told = world.told_after(|| {
+        thread::sleep(LONG_WAIT);
         since = SystemClock.now().unix();
-        release.wait();
-        assert_eq!(waiting.map(|asked| told(&asked.join().unwrap())), ["good", "good"]);
     });
-    assert_eq!(world.reads.try_iter().count(), 2);
-    // Each is kept as of then; the kernel's clock for files may be a tick behind.
-    for path in files(&world.site.path("cache")) {
-        assert!(path.metadata().unwrap().mtime() >= since - 1);
-    }
+    assert_eq!(told, "good");
+    assert_eq!(world.reads.lock().unwrap().try_iter().count(), 1);
+    // Kept as of then; the kernel's clock for files may be a tick behind.
+    let modified = |path: &PathBuf| path.metadata().unwrap().mtime();
+    let kept: Vec<i64> = files(&world.site.path("cache")).iter().map(modified).collect();
+    assert!(matches!(kept[..], [second] if second >= since - 1), "{kept:?} {since}");
 }
 
 // rule: ANS-6
 #[test]
 fn what_another_process_has_changed_during_a_long_wait_for_the_signature_counts() {
     let world = World::new(Duration::from_secs(3600));
-    let (sha1, _) = world.requests();
-    world.with_the_key_taken(|release| {
-        let waiting = world.ask(&sha1);
-        world.wait_for_a_read();
+    let told = world.told_after(|| {
         // Nobody tells: no question meets the new row here.
         world.site.set_status("0a1b", CertStatus::Unknown);
-        thread::sleep(Duration::from_secs(2));
-        release.wait();
-        assert_eq!(told(&waiting.join().unwrap()), "unauthorized");
+        thread::sleep(LONG_WAIT);
     });
+    assert_eq!(told, "unauthorized");
     assert!(!world.site.path("cache").exists());
 }
 
@@ -88,34 +77,27 @@ fn what_another_process_has_changed_during_a_long_wait_for_the_signature_counts(
 #[test]
 fn an_answer_is_kept_although_the_store_has_gone_while_it_waited_for_its_signature() {
     let world = World::new(Duration::from_secs(3600));
-    let (sha1, _) = world.requests();
-    world.with_the_key_taken(|release| {
-        let waiting = world.ask(&sha1);
-        world.wait_for_a_read();
+    let told = world.told_after(|| {
         fs::rename(world.site.path("certs.db"), world.site.path("away.db")).unwrap();
-        thread::sleep(Duration::from_secs(2));
-        release.wait();
-        assert_eq!(told(&waiting.join().unwrap()), "good");
+        thread::sleep(LONG_WAIT);
     });
-    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "good");
+    assert_eq!(told, "good");
+    assert_eq!(world.told(&world.sha1), "good");
     assert_eq!(files(&world.site.path("cache")).len(), 1);
 }
 
 // rule: ANS-5, ANS-6
 #[test]
 fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_good() {
-    let world = World::new(Duration::ZERO);
-    let (sha1, sha256) = world.requests();
-    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "good");
-    let (responder, ledger) = (Arc::clone(&world.responder), world.site.ledger.clone());
-    let [database, away] = ["certs.db", "away.db"].map(|name| world.site.path(name));
+    let world = Arc::new(World::new(Duration::ZERO));
+    assert_eq!(world.told(&world.sha1), "good");
+    let within = Arc::clone(&world);
     *world.then.lock().unwrap() = Some(Box::new(move || {
-        let nothing = CertRecord::listed(CertStatus::Unknown);
-        ledger.write(&Serial::from_hex("0a1b").unwrap(), &nothing, "PEM").unwrap();
-        assert_eq!(told(&responder.respond(&sha256, &|| ())), "unauthorized");
-        fs::rename(database, away).unwrap();
+        within.site.set_status("0a1b", CertStatus::Unknown);
+        assert_eq!(within.told(&within.sha256), "unauthorized");
+        fs::rename(within.site.path("certs.db"), within.site.path("away.db")).unwrap();
     }));
-    assert_eq!(told(&world.responder.respond(&sha1, &|| ())), "tryLater");
+    assert_eq!(world.told(&world.sha1), "tryLater");
     assert!(files(&world.site.path("cache")).is_empty());
 }
 
@@ -123,21 +105,17 @@ fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_goo
 #[test]
 fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
     let world = World::new(Duration::from_secs(1));
-    let (sha1, _) = world.requests();
-    world.with_the_key_taken(|release| {
-        let first = world.ask(&sha1);
-        world.wait_for_a_read();
+    let mut second = None;
+    let first = world.told_after(|| {
         let reason = Some(RevocationReason::KeyCompromise);
         let time = Timestamp::from_unix(REVOKED_AT);
         world.site.set_status("0a1b", CertStatus::Revoked { time, reason });
         thread::sleep(Duration::from_secs(1));
-        let second = world.ask(&sha1);
+        second = Some(world.ask(&world.sha1));
         world.wait_for_a_read();
-        release.wait();
-        for asked in [first, second] {
-            assert_eq!(told(&asked.join().unwrap()), format!("revoked {REVOKED_AT} 1"));
-        }
     });
+    let second = told(&second.unwrap().join().unwrap());
+    assert_eq!([first, second], [(); 2].map(|()| format!("revoked {REVOKED_AT} 1")));
 }
 
 /// A responder with one place at its key.
@@ -145,8 +123,11 @@ struct World {
     site: Site,
     responder: Arc<Responder>,
     signing: Arc<Signing>,
-    reads: Receiver<()>,
+    reads: Mutex<Receiver<()>>,
     then: Arc<Mutex<Option<Then>>>,
+    /// The same question by two names: hashes of the issuer by SHA-1 and by SHA-256.
+    sha1: Vec<u8>,
+    sha256: Vec<u8>,
 }
 
 /// What happens once, between the reading of a row and its use.
@@ -173,15 +154,15 @@ impl World {
         let capacity = Capacity { slow: 10, signing: Arc::clone(&signing) };
         let (issuers, presigned) = (Issuers::new(vec![issuer]), Presigned::default());
         let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
-        Self { site, responder: Arc::new(responder), signing, reads, then }
+        let sha1 = Request::about(&CertId::new(&identity.certificate, "0a1b")).der();
+        let sha256 = CertId::hashed(SHA256, &identity.certificate, "0a1b");
+        let sha256 = Request::about(&sha256).der();
+        let (responder, reads) = (Arc::new(responder), Mutex::new(reads));
+        Self { site, responder, signing, reads, then, sha1, sha256 }
     }
 
-    /// The same question by two names: hashes of the issuer by SHA-1 and by SHA-256.
-    fn requests(&self) -> (Vec<u8>, Vec<u8>) {
-        let certificate = &self.site.ca.identity.certificate;
-        let sha1 = CertId::new(certificate, "0a1b");
-        let sha256 = CertId::hashed(SHA256, certificate, "0a1b");
-        (Request::about(&sha1).der(), Request::about(&sha256).der())
+    fn told(&self, der: &[u8]) -> String {
+        told(&self.responder.respond(der, &|| ()))
     }
 
     fn ask(&self, der: &[u8]) -> thread::JoinHandle<Reply> {
@@ -190,11 +171,12 @@ impl World {
     }
 
     fn wait_for_a_read(&self) {
-        self.reads.recv_timeout(LONG).expect("a row is read for the question");
+        self.reads.lock().unwrap().recv_timeout(LONG).expect("a row is read for the question");
     }
 
-    /// Nothing is signed during `meanwhile` before it meets the barrier.
-    fn with_the_key_taken(&self, meanwhile: impl FnOnce(&Barrier)) {
+    /// What is told to the question by SHA-1, which waits for its signature, its row read,
+    /// for as long as `meanwhile` takes.
+    fn told_after(&self, meanwhile: impl FnOnce()) -> String {
         let barrier = Arc::new(Barrier::new(2));
         let (signing, held) = (Arc::clone(&self.signing), Arc::clone(&barrier));
         let holder = thread::spawn(move || {
@@ -204,8 +186,12 @@ impl World {
             })
         });
         barrier.wait();
-        meanwhile(&barrier);
+        let waiting = self.ask(&self.sha1);
+        self.wait_for_a_read();
+        meanwhile();
+        barrier.wait();
         assert_eq!(holder.join().unwrap(), Ok(()));
+        told(&waiting.join().unwrap())
     }
 }
 
@@ -242,3 +228,5 @@ fn told(reply: &Reply) -> String {
 }
 
 const LONG: Duration = Duration::from_secs(20);
+/// For a signature, so that the row is read once more.
+const LONG_WAIT: Duration = Duration::from_secs(2);
