@@ -175,6 +175,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_window_ends_after_its_length_and_when_the_clock_goes_back() {
+        let since = Timestamp::from_unix(1_000);
+        let left = |second: i64| {
+            let now = Timestamp::from_unix(1_000 + second);
+            now.left_of(Duration::from_secs(10), since).as_secs()
+        };
+        assert_eq!([0, 9, 10, 11, -1].map(left), [10, 1, 0, 0, 0]);
+    }
+
+    #[test]
     fn the_calendar_and_the_seconds_agree() {
         let leap = Timestamp::from_civil(2024, 2, 29, (23, 59, 59)).unwrap();
         assert_eq!(leap.to_string(), "2024-02-29T23:59:59Z");
