@@ -10,6 +10,7 @@ pub mod ledger;
 mod listing;
 mod many;
 pub mod mapping;
+mod moment;
 pub mod mysql;
 mod row;
 pub mod sqlite;

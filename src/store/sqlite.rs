@@ -17,7 +17,8 @@ use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 use crate::store::mapping::{Dialect, Mapping, Parameter};
-use crate::store::row::{self, Moment};
+use crate::store::moment::Moment;
+use crate::store::row;
 use crate::store::{
     Finding, Found, MOST_ROWS_COUNTED, Report, StatusStore, StoreError, Walk, WalkError, Wanted,
 };

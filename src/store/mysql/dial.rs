@@ -20,8 +20,9 @@ use mysql::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Statement, Value};
 use mysql_common::packets::HandshakePacket;
 
 use crate::store::mapping::{Dialect, Parameter};
+use crate::store::moment::Moment;
 use crate::store::mysql::{Host, Options, Tls};
-use crate::store::row::{Moment, Row};
+use crate::store::row::Row;
 
 /// A connection and its statement.
 pub(super) struct Link {
