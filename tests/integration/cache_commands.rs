@@ -11,10 +11,10 @@ use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::time::Timestamp;
 
-use crate::cache_processes::resigned;
-use crate::support::ocsp::{Answer, CertId, Request, tlv};
+use crate::cache_folder::resigned;
+use crate::support::ocsp::{Answer, tlv};
 use crate::support::site::{PROGRAM, REVOKED_AT, Site};
-use crate::support::{files, is_answer, run};
+use crate::support::{answers, run};
 
 mod warm;
 
@@ -24,7 +24,10 @@ fn stats_tell_what_is_kept_of_which_signer() {
     let config = site.configure(LOG);
     assert!(text(&cache(&config, &["stats"]).stdout).contains(": nothing is kept\n"));
     cache(&config, &["warm", "--hash", "sha1", "--hash", "sha256"]);
-    let good = answers(&site).into_iter().find(|path| name(path).starts_with("0a1b-")).unwrap();
+    let good = answers(&site.path("cache"))
+        .into_iter()
+        .find(|path| name(path).starts_with("0a1b-"))
+        .unwrap();
     let ended = resigned(&site, &Answer::read(&fs::read(&good).unwrap()), &[0x80, 0], -20, -1);
     fs::write(&good, ended).unwrap();
     let other = site.path("cache/0123456789abcdef/1b");
@@ -51,7 +54,7 @@ fn purge_removes_answers_and_never_anything_else() {
     let site = Site::with_certificates(KeyKind::P256);
     let config = site.configure(LOG);
     cache(&config, &["warm", "--hash", "sha1", "--hash", "sha256"]);
-    let signer = answers(&site)[0].parent().unwrap().parent().unwrap().to_owned();
+    let signer = answers(&site.path("cache"))[0].parent().unwrap().parent().unwrap().to_owned();
     let outside = site.path("outside");
     fs::create_dir_all(outside.join("1b")).unwrap();
     let ours = "0a1b-0123456789abcdef.der";
@@ -76,7 +79,10 @@ fn purge_removes_answers_and_never_anything_else() {
     let times = FileTimes::new().set_modified(long_ago);
     File::options().write(true).open(&old).unwrap().set_times(times).unwrap();
 
-    let place = answers(&site).into_iter().find(|path| name(path).starts_with("ff02-")).unwrap();
+    let place = answers(&site.path("cache"))
+        .into_iter()
+        .find(|path| name(path).starts_with("ff02-"))
+        .unwrap();
     let answer = Answer::read(&fs::read(&place).unwrap());
     let revoked = tlv(0xa1, &[&tlv(0x18, &[b"20260102030405Z"])]);
     fs::write(&place, resigned(&site, &answer, &revoked, -20, -1)).unwrap();
@@ -121,7 +127,10 @@ fn show_tells_what_is_kept_beside_what_the_database_says() {
     ] {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
-    let file = answers(&site).into_iter().find(|path| name(path).starts_with("ff02-")).unwrap();
+    let file = answers(&site.path("cache"))
+        .into_iter()
+        .find(|path| name(path).starts_with("ff02-"))
+        .unwrap();
     let whole = fs::read(&file).unwrap();
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let stdout = text(&show("ff02").stdout);
@@ -157,16 +166,8 @@ fn number(text: &str, word: &str) -> usize {
     digits.parse().unwrap()
 }
 
-fn answers(site: &Site) -> Vec<PathBuf> {
-    files(&site.path("cache")).into_iter().filter(|path| is_answer(path)).collect()
-}
-
 fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
-}
-
-fn about(site: &Site, serial: &str) -> Vec<u8> {
-    Request::about(&CertId::new(&site.ca.identity.certificate, serial)).der()
 }
 
 fn revoked() -> CertStatus {

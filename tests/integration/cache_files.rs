@@ -10,7 +10,7 @@ use ocsp_fcgi::status::{Basis, CertStatus, RevocationReason};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 
 use crate::support::files;
-use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
+use crate::support::ocsp::{Answer, CertId, TRY_LATER};
 use crate::support::site::{PROGRAM, REVOKED_AT, Site};
 
 // rule: ANS-6
@@ -18,7 +18,7 @@ use crate::support::site::{PROGRAM, REVOKED_AT, Site};
 fn an_answer_that_is_asked_for_again_gets_its_file_then() {
     let site = Site::with_certificates(KeyKind::P256);
     let responder = site.serve_beside(0, ASKED_AGAIN);
-    let der = about(&site, "0a1b");
+    let der = site.about("0a1b").der();
     let answer = responder.post(&der);
     assert_eq!(statuses(&answer), ["good"]);
     assert!(kept(&site).is_empty());
@@ -40,7 +40,7 @@ fn an_answer_that_is_asked_for_again_gets_its_file_then() {
 fn what_is_revoked_has_its_file_at_once_and_nobody_calls_it_good_without_the_store() {
     let site = Site::with_certificates(KeyKind::P256);
     let responders = [0, 1].map(|number| site.serve_beside(number, ASKED_AGAIN));
-    let der = about(&site, "0a1b");
+    let der = site.about("0a1b").der();
     assert_eq!(statuses(&responders[0].post(&der)), ["good"]);
     site.set_status("0a1b", revoked(RevocationReason::KeyCompromise));
     let answer = responders[1].post(&der);
@@ -56,7 +56,7 @@ fn what_is_revoked_has_its_file_at_once_and_nobody_calls_it_good_without_the_sto
 #[test]
 fn no_file_outlasts_the_answer_that_has_taken_its_place() {
     let site = Site::with_certificates(KeyKind::P256);
-    let der = about(&site, "0a1b");
+    let der = site.about("0a1b").der();
     let responder = site.serve_beside(0, ASKED_AGAIN);
     for status in [
         revoked(RevocationReason::CertificateHold),
@@ -80,7 +80,7 @@ fn no_file_outlasts_the_answer_that_has_taken_its_place() {
 fn a_process_for_one_question_leaves_a_file_in_any_case() {
     let site = Site::with_certificates(KeyKind::P256);
     site.configure(&format!("[cache]\n{ASKED_AGAIN}"));
-    fs::write(site.path("request.der"), about(&site, "0a1b")).unwrap();
+    fs::write(site.path("request.der"), site.about("0a1b").der()).unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["respond", "--config", "config.toml", "--in", "request.der"]);
     let output = command.current_dir(site.folder.path()).output().unwrap();
@@ -92,7 +92,7 @@ fn a_process_for_one_question_leaves_a_file_in_any_case() {
 #[test]
 fn an_answer_without_a_file_ends_with_its_process() {
     let site = Site::with_certificates(KeyKind::P256);
-    let der = about(&site, "0a1b");
+    let der = site.about("0a1b").der();
     for (files, wanted) in [("at-once", None), ("asked-again", Some(TRY_LATER))] {
         let _nothing_there = fs::remove_dir_all(site.path("cache"));
         let more = format!("files = \"{files}\"\n");
@@ -114,7 +114,7 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
     let responder = site.serve_beside(0, "freshness = \"0s\"\n");
     let answers = [CertStatus::Good, revoked(RevocationReason::CertificateHold)].map(|status| {
         site.set_status("0a1b", status);
-        (status, responder.post(&about(&site, "0a1b")))
+        (status, responder.post(&site.about("0a1b").der()))
     });
     drop(responder);
     fs::remove_dir_all(&folder).unwrap();
@@ -152,10 +152,6 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
             assert_eq!(kept(&site), [&left.1[..]], "{first_at} {second_at}");
         }
     }
-}
-
-fn about(site: &Site, serial: &str) -> Vec<u8> {
-    Request::about(&CertId::new(&site.ca.identity.certificate, serial)).der()
 }
 
 /// What the files in the cache folder hold.

@@ -321,7 +321,7 @@ impl World {
     }
 
     fn about(&self, serial: &str) -> Request {
-        Request::about(&CertId::new(&self.site.ca.identity.certificate, serial))
+        self.site.about(serial)
     }
 
     /// The bare binary with these meta-variables.

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use ocsp_fcgi::demo::{KeyKind, write_private};
 
-use crate::support::ocsp::{Answer, CertId, MALFORMED, Request};
+use crate::support::ocsp::{Answer, MALFORMED};
 use crate::support::site::{PROGRAM, Site};
 use crate::support::{eventually, free_port, run};
 
@@ -219,11 +219,11 @@ fn keys_of_every_form_are_loaded() {
         let config = site.configure("");
         for (form, octets) in forms {
             write_private(&site.path("ca.key"), &octets).unwrap();
-            let output = respond(&config, &[], &about(&site, "0a1b"));
+            let output = respond(&config, &[], &site.about("0a1b").der());
             assert_eq!(Answer::read(&output.stdout).statuses(), ["good"], "{form}");
         }
         fs::write(site.path("ca.crt"), der).unwrap();
-        let output = respond(&config, &[], &about(&site, "0a1b"));
+        let output = respond(&config, &[], &site.about("0a1b").der());
         assert_eq!(Answer::read(&output.stdout).statuses(), ["good"], "certificate in DER");
     }
 }
@@ -232,7 +232,7 @@ fn keys_of_every_form_are_loaded() {
 fn respond_answers_from_stdin_and_files() {
     let site = Site::with_certificates(KeyKind::P256);
     let config = site.configure("");
-    let der = about(&site, "0a1b");
+    let der = site.about("0a1b").der();
     let output = respond(&config, &[], &der);
     assert_eq!(Answer::read(&output.stdout).statuses(), ["good"]);
     assert_eq!(respond(&config, &[], b"nonsense").stdout, MALFORMED);
@@ -382,10 +382,6 @@ fn openssl(site: &Site, arguments: &[&str]) {
     let mut command = Command::new("openssl");
     let output = run(command.args(arguments).current_dir(site.folder.path()), "openssl");
     assert!(output.status.success(), "{}", text(&output.stderr));
-}
-
-fn about(site: &Site, serial: &str) -> Vec<u8> {
-    Request::about(&CertId::new(&site.ca.identity.certificate, serial)).der()
 }
 
 fn text(octets: &[u8]) -> String {

@@ -1,14 +1,9 @@
-//! FastCGI to the real binary: started by spawn-fcgi and systemd-socket-activate,
-//! asked by cgi-fcgi and by a client that does what web servers do and worse; and
-//! stopping and reloading under it.
+//! FastCGI to the real binary, asked by a client that does what web servers do and worse;
+//! and stopping and reloading under it.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,113 +19,10 @@ use crate::support::fastcgi::{
     RESPONDER, STDIN, UNKNOWN_TYPE, begin, pairs, post, record, stream,
 };
 use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, tlv};
-use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, logged, run};
+use crate::support::site::{Running, Site};
+use crate::support::{eventually, logged};
 
-// rule: FCG-4
-#[test]
-fn spawn_fcgi_hands_over_its_socket_on_descriptor_0() {
-    let site = Site::with_certificates(KeyKind::P256);
-    // The configured port is for others: spawn-fcgi may start several processes.
-    let config = site.configure(&format!("port = {}\n", free_port()));
-    let tcp = free_port().to_string();
-    let unix = site.path("socket").into_os_string().into_string().unwrap();
-    for (place, at) in [
-        (vec!["-a", "127.0.0.1", "-p", &tcp], format!("127.0.0.1:{tcp}")),
-        (vec!["-s", &unix, "-M", "0600", "-F", "2"], unix.clone()),
-    ] {
-        let mut command = Command::new("spawn-fcgi");
-        command.args(&place).args(["-P"]).arg(site.path("pids"));
-        command.args(["--", PROGRAM]).env("OCSP_FCGI_CONFIG", &config);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(
-            command.stdin(Stdio::null()).status().expect("apt-get install spawn-fcgi").success()
-        );
-        let pids = fs::read_to_string(site.path("pids")).unwrap();
-        let started = Started(pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect());
-        for (serial, wanted) in [("0a1b", "good"), ("ff02", "revoked"), ("0c03", "unknown")] {
-            let answer = cgi_fcgi(&at, &about(&site, serial).der());
-            assert!(Answer::read(&answer).statuses()[0].starts_with(wanted), "{at}");
-        }
-        assert!(!started.0.is_empty());
-    }
-}
-
-// rule: FCG-4
-#[test]
-fn systemd_hands_over_sockets_in_listen_fds() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let config = site.configure(""); // no port: only what is handed over
-    let (tcp, unix) = (free_port(), site.path("socket"));
-    let mut command = Command::new("systemd-socket-activate");
-    command.arg(format!("--listen=127.0.0.1:{tcp}")).arg("--listen").arg(&unix);
-    command.arg(format!("--setenv=OCSP_FCGI_CONFIG={}", config.display()));
-    command.arg(PROGRAM).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _ended = Ended(command.spawn().expect("apt-get install systemd"));
-    eventually("the socket is there", || unix.exists().then_some(()));
-    eventually("the port is there", || TcpStream::connect(("127.0.0.1", tcp)).ok());
-    let der = about(&site, "0a1b").der();
-    assert_eq!(Answer::read(&Client::unix(&unix).post(&der).body).statuses(), ["good"]);
-    let mut client = Client::tcp(([127, 0, 0, 1], tcp).into());
-    assert_eq!(Answer::read(&client.post(&der).body).statuses(), ["good"]);
-}
-
-// rule: FCG-4
-#[test]
-fn a_listening_socket_on_descriptor_0_is_served_even_where_the_environment_says_cgi() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let config = site.configure("");
-    let listener = UnixListener::bind(site.path("socket")).unwrap();
-    let mut command = Command::new(PROGRAM);
-    command.env("OCSP_FCGI_CONFIG", &config).env("GATEWAY_INTERFACE", "CGI/1.1");
-    command.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
-    let _ended = Ended(command.spawn().unwrap());
-    let answer = cgi_fcgi(site.path("socket").to_str().unwrap(), &about(&site, "0a1b").der());
-    assert_eq!(Answer::read(&answer).statuses(), ["good"]);
-}
-
-// rule: FCG-4
-#[test]
-fn an_own_unix_socket_has_the_owner_the_group_and_the_mode_of_the_configuration() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let own = fs::metadata(site.folder.path()).unwrap();
-    // Only root may give files away.
-    let (owner, group) = if own.uid() == 0 { (4711, 4712) } else { (own.uid(), own.gid()) };
-    let port = free_port();
-    let config = site.configure(&format!(
-        "port = {port}\n[listen]\nunix = \"s.sock\"\nunix_owner = \"{owner}\"\n\
-         unix_group = \"{group}\"\nunix_mode = \"0620\"\n"
-    ));
-    let responder = Running::start(&config, port);
-    let path = site.path("s.sock");
-    // The port is opened first.
-    let metadata = eventually("the socket", || fs::metadata(&path).ok());
-    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (owner, group, 0o620));
-    let answer = Client::unix(&path).post(&about(&site, "0a1b").der());
-    assert_eq!(Answer::read(&answer.body).statuses(), ["good"]);
-    // A second one does not take it away, and one that was killed is replaced.
-    let other = site.write_config(
-        "itcert = \"ca.crt\"\nitkey = \"ca.key\"\n[listen]\nunix = \"s.sock\"\n\
-         [database]\nsqlite = \"certs.db\"\n",
-    );
-    let mut command = Command::new(PROGRAM);
-    command.args(["serve", "--until-eof", "--config"]).arg(&other);
-    let output = run(&mut command, "ocsp-fcgi");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("another program is listening there"), "{stderr}");
-    responder.signal(Signal::SIGKILL);
-    drop(responder);
-    let mut again = Command::new(PROGRAM);
-    again.args(["serve", "--config"]).arg(&other).stdin(Stdio::null()).stderr(Stdio::null());
-    let again = Ended(again.spawn().unwrap());
-    eventually("the socket is served again", || {
-        std::os::unix::net::UnixStream::connect(&path).ok()
-    });
-    assert_eq!(Client::unix(&path).post(b"").body, MALFORMED);
-    again.stop();
-    assert!(!path.exists(), "left behind");
-}
+mod sockets;
 
 // rule: FCG-1
 #[test]
@@ -138,12 +30,12 @@ fn one_port_answers_fastcgi_and_http_at_the_same_time() {
     let world = World::new("");
     let mut client = Client::tcp(world.responder.address());
     for number in 0..20_u8 {
-        let der = about(&world.site, "0a1b").with_nonce(&[number]).der();
+        let der = world.site.about("0a1b").with_nonce(&[number]).der();
         for answer in [client.post(&der).body, world.responder.post(&der)] {
             assert_eq!(Answer::read(&answer).extension(NONCE), Some(tlv(4, &[&[number]])));
         }
     }
-    let reply = client.post(&about(&world.site, "0a1b").der());
+    let reply = client.post(&world.site.about("0a1b").der());
     assert!(
         reply.head.starts_with("Status: 200 OK\r\nContent-Type: application/ocsp-response\r\n")
     );
@@ -154,7 +46,7 @@ fn one_port_answers_fastcgi_and_http_at_the_same_time() {
 #[test]
 fn records_may_be_cut_and_padded_in_any_way() {
     let world = World::new("");
-    let der = about(&world.site, "0a1b").der();
+    let der = world.site.about("0a1b").der();
     let length = der.len().to_string();
     let long = "x".repeat(70_000);
     for (size, padding, more) in
@@ -189,7 +81,7 @@ fn records_may_be_cut_and_padded_in_any_way() {
 #[test]
 fn a_connection_is_kept_or_closed_as_the_web_server_wishes() {
     let world = World::new("");
-    let der = about(&world.site, "0a1b").der();
+    let der = world.site.about("0a1b").der();
     let mut client = Client::tcp(world.responder.address());
     // Two requests at once, one behind the other.
     client.send(&[post(1, KEEP, &der), post(2, KEEP, b"nonsense")].concat());
@@ -204,7 +96,7 @@ fn a_connection_is_kept_or_closed_as_the_web_server_wishes() {
 #[test]
 fn a_second_request_on_a_busy_connection_is_told_so_and_the_first_goes_on() {
     let world = World::new("");
-    let der = about(&world.site, "0a1b").der();
+    let der = world.site.about("0a1b").der();
     let mut client = Client::tcp(world.responder.address());
     let first = post(1, KEEP, &der);
     client.send(&first[..40]);
@@ -245,7 +137,7 @@ fn management_records_roles_and_aborts_are_answered() {
     client.send(&[begin(8, RESPONDER, KEEP), record(ABORT_REQUEST, 8, b"", 0)].concat());
     let end = client.record().unwrap();
     assert_eq!((end.record_type, end.request_id, end.content[4]), (END_REQUEST, 8, 0));
-    let answer = client.post(&about(&world.site, "0a1b").der());
+    let answer = client.post(&world.site.about("0a1b").der());
     assert_eq!(Answer::read(&answer.body).statuses(), ["good"]);
 }
 
@@ -254,7 +146,7 @@ fn management_records_roles_and_aborts_are_answered() {
 fn a_get_is_read_from_request_uri_and_never_from_path_info() {
     let world = World::new("");
     let nonce = [0xff, 0xff, 0xfb, 0xef, 0xbe, 0xff, 0xff];
-    let der = about(&world.site, "0a1b").with_nonce(&nonce).der();
+    let der = world.site.about("0a1b").with_nonce(&nonce).der();
     let path = STANDARD.encode(&der).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let mut client = Client::tcp(world.responder.address());
     let mut get = |variables: &[(&str, &str)]| {
@@ -274,7 +166,7 @@ fn a_get_is_read_from_request_uri_and_never_from_path_info() {
 #[test]
 fn a_stop_finishes_what_is_under_way() {
     let mut world = World::new("[limits]\nread_timeout = \"10s\"\n");
-    let der = about(&world.site, "0a1b").with_nonce(b"n").der();
+    let der = world.site.about("0a1b").with_nonce(b"n").der();
     // One request of each tongue has begun to come in, and one connection is idle.
     let mut client = Client::tcp(world.responder.address());
     let whole = post(1, KEEP, &der);
@@ -304,7 +196,10 @@ fn a_stop_finishes_what_is_under_way() {
 fn a_reload_takes_the_new_key_and_certificate() {
     let world = World::new("");
     let mut client = Client::tcp(world.responder.address());
-    assert_eq!(Answer::read(&client.post(&world.about().der()).body).statuses(), ["good"]);
+    assert_eq!(
+        Answer::read(&client.post(&world.site.about("0a1b").der()).body).statuses(),
+        ["good"]
+    );
     let renewed = ThrowawayCa::new("Test CA", KeyKind::Ed25519, SystemClock.now()).unwrap();
     renewed.identity.write(world.site.folder.path(), "ca").unwrap();
     world.responder.signal(Signal::SIGHUP);
@@ -315,7 +210,10 @@ fn a_reload_takes_the_new_key_and_certificate() {
         (body.len() > 5).then(|| Answer::read(&body))
     });
     assert!(answer.is_signed_by(&renewed.identity.certificate));
-    assert!(client.post(&world.about().der()).body.len() == 5, "the old key is not asked for");
+    assert!(
+        client.post(&world.site.about("0a1b").der()).body.len() == 5,
+        "the old key is not asked for"
+    );
     logged(&world.site.path("serve.log"), "reloaded: ");
 }
 
@@ -323,7 +221,7 @@ fn a_reload_takes_the_new_key_and_certificate() {
 fn a_reload_takes_the_new_configuration() {
     let world = World::new("");
     let nonce = || {
-        let der = world.about().with_nonce(b"n").der();
+        let der = world.site.about("0a1b").with_nonce(b"n").der();
         Answer::read(&world.responder.post(&der)).extension(NONCE)
     };
     assert!(nonce().is_some());
@@ -357,13 +255,16 @@ fn a_reload_of_something_broken_changes_nothing_and_says_why() {
         });
         let last = log.lines().rfind(|line| line.contains("not reloaded")).unwrap();
         assert!(last.contains(reason), "wanted {reason:?} in {last}");
-        assert!(good(&world.about().der()) && good(&world.about().with_nonce(b"n").der()));
+        assert!(
+            good(&world.site.about("0a1b").der())
+                && good(&world.site.about("0a1b").with_nonce(b"n").der())
+        );
         fs::write(path("ca.key"), &key).unwrap();
         fs::write(path("config.toml"), &config).unwrap();
     }
     world.responder.signal(Signal::SIGHUP);
     logged(&world.site.path("serve.log"), ": reloaded: ");
-    assert!(good(&world.about().der()));
+    assert!(good(&world.site.about("0a1b").der()));
 }
 
 struct World {
@@ -377,17 +278,9 @@ impl World {
         Self { responder: site.serve(more), site }
     }
 
-    fn about(&self) -> Request {
-        about(&self.site, "0a1b")
-    }
-
     fn log(&self) -> String {
         fs::read_to_string(self.site.path("serve.log")).unwrap()
     }
-}
-
-fn about(site: &Site, serial: &str) -> Request {
-    Request::about(&CertId::new(&site.ca.identity.certificate, serial))
 }
 
 /// Posts DER by the FastCGI client of Debian's libfcgi-bin; the body it got.
@@ -402,19 +295,6 @@ fn cgi_fcgi(at: &str, der: &[u8]) -> Vec<u8> {
     let end = output.stdout.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     assert!(output.stdout.starts_with(b"Status: 200 OK\r\n"));
     output.stdout[end + 4..].to_vec()
-}
-
-/// Processes that are none of our children, ended on drop.
-struct Started(Vec<i32>);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        for pid in &self.0 {
-            let _gone = kill(Pid::from_raw(*pid), Signal::SIGTERM);
-        }
-        let gone = |pid: &i32| !Path::new(&format!("/proc/{pid}/exe")).exists();
-        eventually("they end", || self.0.iter().all(gone).then_some(()));
-    }
 }
 
 /// A child, ended on drop.
@@ -433,18 +313,4 @@ impl Drop for Ended {
         let _gone = self.0.kill();
         let _status = self.0.wait();
     }
-}
-
-#[test]
-fn a_port_that_is_taken_is_told() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let config = site.configure(&format!("port = {port}\n"));
-    let mut command = Command::new(PROGRAM);
-    command.args(["serve", "--until-eof", "--config"]).arg(&config);
-    let output = run(&mut command, "ocsp-fcgi");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(&format!("listening: 127.0.0.1:{port}: ")), "{stderr}");
 }

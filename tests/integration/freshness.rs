@@ -290,7 +290,7 @@ impl World {
     }
 
     fn request(&self, serial: &str) -> Request {
-        Request::about(&CertId::new(&self.site.ca.identity.certificate, serial))
+        self.site.about(serial)
     }
 
     fn about(&self, serial: &str) -> Vec<u8> {

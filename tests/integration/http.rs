@@ -333,7 +333,7 @@ impl World {
     }
 
     fn about(&self, serial: &str) -> Request {
-        Request::about(&CertId::new(&self.ca(), serial))
+        self.site.about(serial)
     }
 
     /// Sends one request, whose head lacks its length and its end.

@@ -7,6 +7,7 @@ mod abuse;
 mod apache;
 mod cache_commands;
 mod cache_files;
+mod cache_folder;
 mod cache_processes;
 mod cgi;
 mod commands;

@@ -6,7 +6,7 @@ use std::fs;
 use ocsp_fcgi::demo::{KeyKind, Purpose};
 use openssl::x509::X509;
 
-use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic};
+use crate::support::ocsp::{Answer, Request, children, raw_basic};
 use crate::support::site::{Running, Site};
 
 mod requests;
@@ -71,7 +71,7 @@ impl World {
     }
 
     fn about(&self, serial: &str) -> Request {
-        Request::about(&CertId::new(&self.ca(), serial))
+        self.site.about(serial)
     }
 
     fn post(&self, request: &Request) -> Vec<u8> {

@@ -226,7 +226,7 @@ impl World {
     }
 
     fn about(&self, serial: &str) -> Request {
-        Request::about(&CertId::new(&self.site.ca.identity.certificate, serial))
+        self.site.about(serial)
     }
 }
 

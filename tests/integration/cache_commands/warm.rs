@@ -12,13 +12,14 @@ use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus};
 use ocsp_fcgi::store::ledger::StatusLedger;
 
-use super::{LOG, about, answers, cache, first_line, name, number, revoked, text};
-use crate::cache_processes::{file_of, resigned};
+use super::{LOG, cache, first_line, name, number, revoked, text};
+use crate::cache_folder::resigned;
+use crate::cache_processes::file_of;
 use crate::support::authority::OpensslCa;
 use crate::support::mariadb::{Database, MariaDb};
 use crate::support::ocsp::{Answer, CertId, Request, SHA256};
 use crate::support::site::{PROGRAM, Site};
-use crate::support::{eventually, files, is_answer, run};
+use crate::support::{answers, eventually, files, is_answer, run};
 
 // rule: ANS-6
 #[test]
@@ -27,7 +28,7 @@ fn what_is_warmed_is_read_by_openssl_and_given_by_the_responder() {
     let config = site.configure(LOG);
     let output = cache(&config, &["warm"]);
     assert_eq!(first_line(&output), "signed 2, already there 0, revoked among them 1, failed 0");
-    assert_eq!(answers(&site).len(), 2, "none about the certificate without a row");
+    assert_eq!(answers(&site.path("cache")).len(), 2, "none about the certificate without a row");
     for (name, serial, wanted) in
         [("good", "0a1b", "good.crt: good"), ("revoked", "ff02", "Reason: keyCompromise")]
     {
@@ -37,7 +38,7 @@ fn what_is_warmed_is_read_by_openssl_and_given_by_the_responder() {
         let said = site.read_answer(name, &der);
         assert!(said.contains(wanted) && said.contains("Response verify OK"), "{said}");
         let responder = site.serve_beside(0, "freshness = \"1h\"\n");
-        assert_eq!(responder.post(&about(&site, serial)), der, "it is found, and believed");
+        assert_eq!(responder.post(&site.about(serial).der()), der, "it is found, and believed");
     }
     let output = cache(&config, &["warm"]);
     assert_eq!(first_line(&output), "signed 0, already there 2, revoked among them 1, failed 0");
@@ -62,7 +63,7 @@ fn a_warmed_answer_is_octet_by_octet_what_the_responder_signs() {
         let config = site.write_config(&text(&format!("asked-{number}")));
         let mut respond = Command::new(PROGRAM);
         let request = site.path("request.der");
-        fs::write(&request, about(&site, "ff02")).unwrap();
+        fs::write(&request, site.about("ff02").der()).unwrap();
         respond.args(["respond", "--config"]).arg(&config).arg("--in").arg(&request);
         let answer = Answer::read(&run(&mut respond, "ocsp-fcgi").stdout);
         let warmed = files(&site.path(&format!("warm-{number}")));
@@ -111,8 +112,8 @@ fn of_two_rows_for_one_serial_the_revoked_one_is_signed_and_a_broken_one_never()
     assert!(stdout.contains(", failed 2,"), "{stdout}");
     assert!(stdout.ends_with("not found by their serial number: 1\n"), "{stdout}");
     assert!(text(&output.stderr).contains("key=\"nonsense\""), "{}", text(&output.stderr));
-    assert_eq!(answers(&site).len(), 1_001);
-    assert!(answers(&site).iter().all(|path| !name(path).starts_with("500001-")));
+    assert_eq!(answers(&site.path("cache")).len(), 1_001);
+    assert!(answers(&site.path("cache")).iter().all(|path| !name(path).starts_with("500001-")));
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     let config = on_database(&site, &database);
     let mut command = warm(&config, &["--rate", "200"]);
     let mut child = command.spawn().unwrap();
-    eventually("it signs", || (answers(&site).len() > 50).then_some(()));
+    eventually("it signs", || (answers(&site.path("cache")).len() > 50).then_some(()));
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
     eventually("it ends", || child.try_wait().unwrap());
     let output = child.wait_with_output().unwrap();
@@ -131,7 +132,10 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     assert_eq!(output.status.code(), Some(1), "{stdout}");
     assert!(stdout.contains("interrupted; the same command goes on from there\n"), "{stdout}");
     let signed = number(&stdout, "signed ");
-    assert!((50..700).contains(&signed) && signed == answers(&site).len(), "{stdout}");
+    assert!(
+        (50..700).contains(&signed) && signed == answers(&site.path("cache")).len(),
+        "{stdout}"
+    );
     assert!(files(&site.path("cache")).iter().all(|path| is_answer(path)), "a half of one");
     let output = cache(&config, &["warm"]);
     let stdout = text(&output.stdout);
@@ -153,10 +157,10 @@ fn what_another_process_has_seen_later_is_not_overwritten() {
         let responder = site.serve_beside(0, "freshness = \"0s\"\n");
         // Reads all rows at once, then signs.
         let child = warm(&config, &["--rate", rate, "--threads", "1"]).spawn().unwrap();
-        eventually("it signs", || answers(&site).first().cloned());
+        eventually("it signs", || answers(&site.path("cache")).first().cloned());
         let last_serial = format!("0{last}");
         site.set_status(&last_serial, revoked());
-        let told = responder.post(&about(&site, &last_serial));
+        let told = responder.post(&site.about(&last_serial).der());
         assert!(Answer::read(&told).statuses()[0].starts_with("revoked"));
         let output = child.wait_with_output().unwrap();
         let signed = last - 1;
@@ -184,7 +188,7 @@ fn a_revocation_that_is_met_removes_what_is_kept_in_other_spellings() {
     let responder = site.serve_beside(0, "freshness = \"1h\"\n");
     let cert_id = CertId::hashed(SHA256, &site.ca.identity.certificate, "0a1b");
     let told = responder.post(&Request::about(&cert_id).der());
-    assert!(answers(&site).iter().any(|path| fs::read(path).unwrap() == told));
+    assert!(answers(&site.path("cache")).iter().any(|path| fs::read(path).unwrap() == told));
 }
 
 // rule: ANS-6
@@ -292,7 +296,7 @@ fn a_database_that_dies_ends_it_with_an_error_and_what_was_signed_stays() {
     fill(&database, 3_000);
     let config = on_database(&site, &database);
     let mut child = warm(&config, &["--rate", "500"]).spawn().unwrap();
-    eventually("it signs", || (answers(&site).len() > 50).then_some(()));
+    eventually("it signs", || (answers(&site.path("cache")).len() > 50).then_some(()));
     server.stop();
     eventually("it ends", || child.try_wait().unwrap());
     let output = child.wait_with_output().unwrap();
@@ -304,7 +308,7 @@ fn a_database_that_dies_ends_it_with_an_error_and_what_was_signed_stays() {
     );
     let signed = number(&stdout, "signed ");
     assert!((50..3_000).contains(&signed), "{stdout}");
-    assert_eq!(answers(&site).len(), signed);
+    assert_eq!(answers(&site.path("cache")).len(), signed);
     server.start_again();
     let output = cache(&config, &["warm"]);
     assert_eq!(number(&text(&output.stdout), "signed "), 3_000 - signed);

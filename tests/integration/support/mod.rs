@@ -56,6 +56,11 @@ pub fn is_answer(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "der")
 }
 
+/// The answers in a cache folder.
+pub fn answers(folder: &Path) -> Vec<PathBuf> {
+    files(folder).into_iter().filter(|path| is_answer(path)).collect()
+}
+
 /// All files below a folder; others may remove them meanwhile.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

@@ -20,6 +20,7 @@ use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use tempfile::TempDir;
 
+use super::ocsp::{CertId, Request};
 use super::{eventually, free_port, run};
 
 /// The binary under test.
@@ -99,6 +100,11 @@ impl Site {
         let identity = self.ca.issue("Signer", &serial, (purpose, self.kind), 365).unwrap();
         identity.write(self.folder.path(), "signer").unwrap();
         identity
+    }
+
+    /// A question about a certificate of this CA.
+    pub fn about(&self, serial: &str) -> Request {
+        Request::about(&CertId::new(&self.ca.identity.certificate, serial))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
