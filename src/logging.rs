@@ -105,6 +105,13 @@ pub fn is_on_stderr() -> bool {
     ON_STDERR.load(Ordering::Relaxed)
 }
 
+/// Whether somebody reads the standard error of this process as it is: neither a
+/// journal nor a web server keeps it.
+#[must_use]
+pub fn is_stderr_read(launcher: Launcher) -> bool {
+    launcher == Launcher::Operator && StandardError::look() == StandardError::Open
+}
+
 static ON_STDERR: AtomicBool = AtomicBool::new(false);
 
 impl Drop for Guard {

@@ -5,15 +5,17 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use log::LevelFilter;
 
 use crate::config::{self, Config, ConfigErrors, Warning};
-use crate::logging::{self, Launcher};
+use crate::logging::{self, Launcher, Target};
 
 mod cache;
 mod cgi;
@@ -92,18 +94,25 @@ pub fn main() -> ExitCode {
 /// Says why the program ends: to the log, and to whoever started it, but not twice in
 /// one place.
 fn tell(error: &anyhow::Error) {
+    let mistakes = error.downcast_ref::<ConfigErrors>();
     if !logging::is_on_stderr() || !io::stderr().is_terminal() {
-        log::error!("stopped: error={}", logging::quoted(format!("{error:#}")));
+        match mistakes {
+            Some(mistakes) => mistakes.iter().for_each(log_the_end),
+            None => log_the_end(format!("{error:#}")),
+        }
         log::logger().flush();
     }
     if logging::is_on_stderr() && !io::stderr().is_terminal() {
         return;
     }
-    if error.is::<ConfigErrors>() {
-        eprintln!("{error}"); // a line for each, which begins with its place
-    } else {
-        eprintln!("ocsp-fcgi: {error:#}");
+    match mistakes {
+        Some(mistakes) => eprintln!("{mistakes}"), // a line for each, which begins with its place
+        None => eprintln!("ocsp-fcgi: {error:#}"),
     }
+}
+
+fn log_the_end(reason: impl Display) {
+    log::error!("stopped: error={}", logging::quoted(reason));
 }
 
 /// A panic is a bug of ours, costs one connection, and must be seen where the
@@ -158,9 +167,18 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Reads the configuration, and starts the log as it says.
+/// Reads the configuration, and starts the log as it says; where it cannot be read, as
+/// without `[log]`, unless the lines that [`tell`] prints are read as they are.
 fn start(path: Option<PathBuf>, launcher: Launcher) -> Result<(Config, logging::Guard)> {
-    let (config, warnings) = load(path)?;
+    let (config, warnings) = match load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            if !logging::is_stderr_read(launcher) {
+                let _none = logging::start(Target::Auto, LevelFilter::Info, launcher);
+            }
+            return Err(error);
+        }
+    };
     let guard = logging::start(config.log.target, config.log.level, launcher)?;
     for warning in warnings {
         log::warn!("configuration: {warning}");

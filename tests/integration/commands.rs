@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -66,6 +66,25 @@ fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
         assert!(text(&output.stderr).starts_with("error: "), "{arguments:?}");
     }
     assert!(text(&ocsp_fcgi(&["server"]).stderr).contains("'serve'"), "a guess");
+}
+
+#[test]
+fn the_journal_gets_each_mistake_of_the_configuration_as_an_error() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let wrong = site.write_config("prot = 1\nport = 0\n");
+    let stream = site.path("journal");
+    let journal = fs::File::create(&stream).unwrap();
+    let place = fs::metadata(&stream).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--config"]).arg(&wrong).stdin(Stdio::null());
+    command.env("JOURNAL_STREAM", format!("{}:{}", place.dev(), place.ino())).stderr(journal);
+    assert_eq!(command.status().unwrap().code(), Some(1));
+    let lines = fs::read_to_string(&stream).unwrap();
+    for number in [1, 2] {
+        let wanted = format!("<3>stopped: error=\"{}:{number}:", wrong.display());
+        assert_eq!(lines.matches(&wanted).count(), 1, "{lines}");
+    }
+    assert!(lines.lines().all(|line| line.starts_with("<3>")), "{lines}");
 }
 
 #[test]
