@@ -1,5 +1,7 @@
 //! What the CA knows about a certificate.
 
+use std::time::Duration;
+
 use crate::time::Timestamp;
 
 /// The place of an issuer in the configuration; what the status store knows it by.
@@ -52,6 +54,20 @@ impl CertRecord {
         Self { status, basis: Basis::Listed }
     }
 
+    /// The same without a time of revocation that is still to come at `now`: until then
+    /// some clients would take the certificate for good. One that is ahead by no more than
+    /// clocks differ is that of `now`; others are no time, as where there is none.
+    #[must_use]
+    pub fn as_of(self, now: Timestamp) -> Self {
+        let CertStatus::Revoked { time, reason } = self.status else { return self };
+        let time = match time.saturating_since(now) {
+            Duration::ZERO => time,
+            ahead if ahead <= CLOCKS_DIFFER => now,
+            _ => Timestamp::EPOCH,
+        };
+        Self { status: CertStatus::Revoked { time, reason }, ..self }
+    }
+
     /// When what it says ends, where that is known.
     #[must_use]
     pub fn ends(&self) -> Option<Timestamp> {
@@ -61,6 +77,9 @@ impl CertRecord {
         }
     }
 }
+
+/// The most that the clock of a database, or of a CA, is ahead of ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// CRLReason without `unspecified` and `removeFromCRL`, which an answer never
 /// carries (RFC 5280 section 5.3.1).

@@ -222,7 +222,7 @@ impl Run<'_> {
 
     fn record(&self, serial: &Serial, found: Found) -> Option<CertRecord> {
         match found {
-            Ok(Some(record)) => Some(record),
+            Ok(Some(record)) => Some(self.responder.as_of_now(self.issuer, serial, record)),
             Ok(None) => {
                 log::debug!("row is not found by its serial number: serial={serial}");
                 Progress::add(&self.progress.lost, 1);

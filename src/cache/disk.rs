@@ -141,7 +141,7 @@ impl Disk {
         }
     }
 
-    /// Moves the modification time of an answer to `confirmed`, if the file still
+    /// Moves the modification time of an answer forward to `confirmed`, if the file still
     /// holds `der`: another process may have put another answer there.
     pub fn confirm(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> Confirmed {
         let confirm = || -> io::Result<Confirmed> {
@@ -152,7 +152,8 @@ impl Disk {
             if found != der {
                 return Ok(Confirmed::Other(CacheFile { der: found, modified }));
             }
-            if modified < confirmed {
+            // One in the future is a clock that was ahead; it would count once that is past.
+            if modified < confirmed || modified > SystemClock.now() {
                 file.set_times(FileTimes::new().set_modified(system_time(confirmed)))?;
             }
             Ok(Confirmed::Yes)

@@ -1,8 +1,8 @@
 //! One cached answer: its DER, its validity, what the row said, and when.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use crate::digest::sha256;
 use crate::http::caching::Representation;
@@ -31,6 +31,9 @@ pub struct Entry {
     validity: Validity,
     /// Seconds since the epoch at which the row was last read and found to say `status`.
     confirmed: AtomicI64,
+    /// The same by [`uptime`], which is not set: a clock that was ahead, and comes to that
+    /// second once more, does not make an old confirmation a new one.
+    confirmed_uptime: AtomicU64,
     /// The last second in which somebody set out to read the row ahead of time.
     attempted: AtomicI64,
 }
@@ -50,6 +53,7 @@ impl Entry {
             status,
             validity,
             confirmed: AtomicI64::new(confirmed.unix()),
+            confirmed_uptime: AtomicU64::new(uptime()),
             attempted: AtomicI64::new(i64::MIN),
         }
     }
@@ -97,9 +101,13 @@ impl Entry {
         Timestamp::from_unix(self.confirmed.load(Ordering::Relaxed))
     }
 
-    /// Moves the confirmation forward, never back.
+    /// Moves the confirmation forward; back only where the clock went back.
     pub fn confirm(&self, at: Timestamp) {
-        self.confirmed.fetch_max(at.unix(), Ordering::Relaxed);
+        let at = at.unix();
+        if self.confirmed.fetch_max(at, Ordering::Relaxed) > at.saturating_add(LONGEST_READING) {
+            self.confirmed.store(at, Ordering::Relaxed);
+        }
+        self.confirmed_uptime.store(uptime(), Ordering::Relaxed);
     }
 
     /// Whether the row was read later for this one than for `other`; within the same
@@ -119,7 +127,9 @@ impl Entry {
     /// What is left of the freshness window; zero when the row must be read again.
     #[must_use]
     pub fn fresh_for(&self, now: Timestamp, window: Duration) -> Duration {
-        now.left_of(window, self.confirmed())
+        let left = now.left_of(window, self.confirmed());
+        let since = uptime().saturating_sub(self.confirmed_uptime.load(Ordering::Relaxed));
+        if Duration::from_millis(since) < window { left } else { Duration::ZERO }
     }
 
     /// Whether the caller is the first in this second to read the row ahead of time.
@@ -146,6 +156,15 @@ impl Entry {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
+
+/// Milliseconds on a clock that nobody sets.
+fn uptime() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds: another who confirms the same is not further ahead, unless the clock was.
+const LONGEST_READING: i64 = 60;
 
 /// Keys, reference counts, allocator and table slots, and what the allocator cannot give
 /// out again while entries come and go: with a million certificates asked once, 64 MiB of

@@ -204,6 +204,44 @@ impl ResponseCache {
         self.under_way.overtake(serial);
     }
 
+    /// Forgets an answer that says anything but `status`, or whatever it says where that is
+    /// `None`: also one that is not given now, as it is to come by the clock.
+    pub fn forget_unless(&self, cert_id: &CertId<'_>, status: Option<CertStatus>) {
+        self.forget_if(
+            cert_id,
+            |entry| Some(entry.status()) != status,
+            |kept| status.is_none_or(|status| !kept.says(status)),
+        );
+    }
+
+    /// Forgets an answer that says something else than `seen` does, and whose row was not
+    /// read later.
+    pub fn forget_superseded(&self, cert_id: &CertId<'_>, seen: &Entry) {
+        let (status, at) = (seen.status(), seen.confirmed());
+        self.forget_if(
+            cert_id,
+            |entry| entry.status() != status && entry.confirmed() <= at,
+            |kept| !kept.says(status) && kept.confirmed <= at,
+        );
+    }
+
+    /// A file that is no answer to the question is forgotten, too.
+    fn forget_if(
+        &self,
+        cert_id: &CertId<'_>,
+        in_memory: impl FnOnce(&Entry) -> bool,
+        on_disk: impl FnOnce(&Kept<'_>) -> bool,
+    ) {
+        if self.memory.get(cert_id.der()).is_some_and(|entry| in_memory(&entry)) {
+            self.memory.remove(cert_id.der());
+        }
+        let Some(disk) = &self.disk else { return };
+        let Some(file) = disk.read(cert_id) else { return };
+        if Kept::of(&file, cert_id).is_none_or(|kept| on_disk(&kept)) {
+            disk.remove(cert_id);
+        }
+    }
+
     /// Forgets an answer.
     pub fn remove(&self, cert_id: &CertId<'_>) {
         self.memory.remove(cert_id.der());

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::cache::{Disk, Kept};
 use crate::ocsp::{CertId, ErrorStatus};
-use crate::responder::decision::{Decision, validity};
+use crate::responder::answers::forget_others;
+use crate::responder::decision::validity;
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
 use crate::status::{CertRecord, CertStatus};
@@ -84,8 +85,7 @@ impl Responder {
             }
         }
         if seen.record.status != CertStatus::Good && !says_so {
-            let decision = Decision::Issued(seen.record);
-            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+            forget_others(issuer, &cert_id.serial(), Some(seen.record.status));
         }
         due
     }

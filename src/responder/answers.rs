@@ -166,13 +166,13 @@ impl Responder {
                 return Ok((answer, Decision::Issued(CertRecord::listed(status))));
             }
             Err(refusal) => {
-                self.forget_others(issuer, &cert_id.serial(), None, now);
+                forget_others(issuer, &cert_id.serial(), None);
                 return Err(refusal);
             }
         };
         let decision = decide(record.as_ref(), issuer.policy());
         if !decision.is_issued_as(CertStatus::Good) {
-            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+            forget_others(issuer, &cert_id.serial(), decision.issued_status());
         }
         let policy = issuer.policy();
         let (status, span, ends) = match decision {
@@ -186,28 +186,6 @@ impl Responder {
             answer.archive_cutoff = None;
         }
         Ok((answer, decision))
-    }
-
-    /// Drops what is kept of a certificate and says something else, in every spelling
-    /// of the question: nobody is to get it any more, even if the store goes out of
-    /// reach now.
-    pub(super) fn forget_others(
-        &self,
-        issuer: Acting<'_>,
-        serial: &Serial,
-        decision: Option<Decision>,
-        now: Timestamp,
-    ) {
-        issuer.cache().overtake(serial);
-        let spellings = issuer.certificate().hashes().cert_ids(serial);
-        for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
-            let cached =
-                issuer.cache().get(&cert_id, now).or_else(|| self.load(issuer, &cert_id, now));
-            let Some(entry) = cached else { continue };
-            if !decision.is_some_and(|decision| decision.is_issued_as(entry.status())) {
-                issuer.cache().remove(&cert_id);
-            }
-        }
     }
 
     fn validity(
@@ -269,6 +247,26 @@ impl Responder {
         );
         status
     }
+}
+
+/// Drops what is kept of a certificate and says something else than `status`, in every
+/// spelling of the question: nobody is to get it any more, even if the store goes out of
+/// reach now.
+pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<CertStatus>) {
+    issuer.cache().overtake(serial);
+    for_each_spelling(issuer, serial, |cert_id| issuer.cache().forget_unless(cert_id, status));
+}
+
+/// The same where the row was not read now: `seen`, which is not good, was found in the
+/// folder. What has been read later stays.
+pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry) {
+    issuer.cache().overtake(serial);
+    for_each_spelling(issuer, serial, |cert_id| issuer.cache().forget_superseded(cert_id, seen));
+}
+
+fn for_each_spelling(issuer: Acting<'_>, serial: &Serial, forget: impl Fn(&CertId<'_>)) {
+    let spellings = issuer.certificate().hashes().cert_ids(serial);
+    spellings.iter().filter_map(|der| CertId::from_der(der).ok()).for_each(|it| forget(&it));
 }
 
 /// An answer about one certificate, without a nonce.

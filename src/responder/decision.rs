@@ -39,10 +39,19 @@ pub fn decide(record: Option<&CertRecord>, policy: &Policy) -> Decision {
 }
 
 impl Decision {
+    /// What is said of an issued certificate.
+    #[must_use]
+    pub fn issued_status(&self) -> Option<CertStatus> {
+        match self {
+            Self::Issued(record) => Some(record.status),
+            Self::NonIssued(..) | Self::Unauthorized => None,
+        }
+    }
+
     /// Whether an answer that says `status` of an issued certificate says the same.
     #[must_use]
     pub fn is_issued_as(&self, status: CertStatus) -> bool {
-        matches!(self, Self::Issued(record) if record.status == status)
+        self.issued_status() == Some(status)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cache::ResponseCache;
 use crate::logging::Trouble;
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, ResponderId};
+use crate::responder::PATIENCE;
 use crate::responder::policy::{Policy, ResponderIdKind};
 use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
@@ -158,14 +159,22 @@ impl Issuer {
 
     /// Notes that the store is out of reach at `now`.
     pub fn note_store_failure(&self, now: Timestamp) {
-        self.store_failed.fetch_max(now.unix(), Ordering::Relaxed);
+        self.store_failed.store(now.unix(), Ordering::Relaxed);
     }
 
-    /// Whether the store has just been found out of reach.
+    /// Notes that the store answers.
+    pub fn note_store_answer(&self) {
+        // Nearly always so: others are not to wait for the cache line.
+        if self.store_failed.load(Ordering::Relaxed) != i64::MIN {
+            self.store_failed.store(i64::MIN, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the store has been found out of reach, and not answered since.
     #[must_use]
     pub fn is_store_down(&self, now: Timestamp) -> bool {
         let failed = self.store_failed.load(Ordering::Relaxed);
-        failed != i64::MIN && now.saturating_since(Timestamp::from_unix(failed)) <= JUST_NOW
+        failed != i64::MIN && !now.left_of(JUST_NOW, Timestamp::from_unix(failed)).is_zero()
     }
 }
 
@@ -263,5 +272,6 @@ impl Issuers {
     }
 }
 
-/// A failure of the store counts for this long: as long as its stores pause.
-const JUST_NOW: Duration = Duration::from_secs(1);
+/// A failure of the store counts for this long, unless it answers before: the next attempt
+/// may take as long to fail, and those who do not make it are not to wait for it.
+const JUST_NOW: Duration = PATIENCE;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
+use crate::responder::answers::{forget_others, forget_superseded};
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
@@ -20,8 +21,7 @@ impl Responder {
         cert_id: &CertId<'_>,
         (now, before_waiting): (Timestamp, &dyn Fn()),
     ) -> Reply {
-        let cached = issuer.cache().get(cert_id, now);
-        if let Some(entry) = cached {
+        if let Some(entry) = issuer.cache().get(cert_id, now) {
             let left = entry.fresh_for(now, self.policy.freshness);
             // Close to the end of the window one asker a second reads the row while
             // the others are still served, so that they need not wait for it.
@@ -30,8 +30,7 @@ impl Responder {
                 return Reply::Kept(entry);
             }
             // While the store is known to be down likewise: one asks, the others go on.
-            let may_serve = !left.is_zero() || self.serves_without_store(issuer, now);
-            if may_serve && !entry.claim_attempt(now) {
+            if self.may_be_given(issuer, &entry, now) && !entry.claim_attempt(now) {
                 return Reply::Kept(entry);
             }
         }
@@ -41,12 +40,29 @@ impl Responder {
             let plain = (None, issuer.signer().algorithm());
             return self.made(issuer, request, plain, (now, before_waiting));
         }
-        let Ok(_pass) = self.slow.enter() else { return self.overloaded() };
+        let Ok(_pass) = self.slow.enter() else { return self.unread(issuer, cert_id) };
         before_waiting();
         // Without a window nobody shares: each request is to see the row as it is.
         self.flights
             .join(cert_id.der(), now, PATIENCE, || self.refresh(issuer, cert_id, now))
-            .unwrap_or_else(|| self.overloaded())
+            .unwrap_or_else(|| self.unread(issuer, cert_id))
+    }
+
+    /// What is given where the row could not be read, as too much goes on: whoever set out
+    /// to read it for all gets no less than they do.
+    fn unread(&self, issuer: Acting<'_>, cert_id: &CertId<'_>) -> Reply {
+        let now = self.clock.now();
+        let cached = issuer.cache().get(cert_id, now);
+        match cached.filter(|entry| self.may_be_given(issuer, entry, now)) {
+            Some(entry) => Reply::Kept(entry),
+            None => self.overloaded(),
+        }
+    }
+
+    /// Whether a kept answer is given although its row is not read now.
+    fn may_be_given(&self, issuer: Acting<'_>, entry: &Entry, now: Timestamp) -> bool {
+        !entry.fresh_for(now, self.policy.freshness).is_zero()
+            || self.serves_without_store(issuer, now)
     }
 
     /// Reads the row, and makes its answer: once more where it is good and, meanwhile, the
@@ -87,15 +103,15 @@ impl Responder {
             Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, now, cached),
             Err(refusal) => {
                 // The row was there, and no longer says what the answer says.
-                self.forget_others(issuer, &cert_id.serial(), None, now);
+                forget_others(issuer, &cert_id.serial(), None);
                 return Reply::Error(refusal);
             }
         };
         let decision = decide(record.as_ref(), issuer.policy());
-        let is_known = cached.as_ref().is_some_and(|entry| decision.is_issued_as(entry.status()));
-        if !decision.is_issued_as(CertStatus::Good) && !is_known {
-            // First, so that nothing gives an old answer again, come what may.
-            self.forget_others(issuer, &cert_id.serial(), Some(decision), now);
+        if !decision.is_issued_as(CertStatus::Good) {
+            // First, so that nothing gives an old answer again, come what may. Also where
+            // that is known to one spelling, as another process may have found it out.
+            forget_others(issuer, &cert_id.serial(), decision.issued_status());
         }
         match decision {
             Decision::Issued(record) => {
@@ -170,7 +186,11 @@ impl Responder {
         cert_id: &CertId<'_>,
         now: Timestamp,
     ) -> Option<Arc<Entry>> {
-        issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
+        let loaded = issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer));
+        if let Some(entry) = loaded.as_ref().filter(|entry| !entry.is_good()) {
+            forget_superseded(issuer, &cert_id.serial(), entry);
+        }
+        loaded
     }
 }
 

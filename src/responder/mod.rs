@@ -17,7 +17,8 @@ use crate::responder::issuers::{Acting, Issuers};
 use crate::responder::policy::{NoncePolicy, Policy, Requests};
 use crate::responder::presigned::Presigned;
 use crate::responder::signing::Signing;
-use crate::status::CertRecord;
+use crate::serial::Serial;
+use crate::status::{CertRecord, CertStatus};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -47,6 +48,7 @@ pub struct Responder {
     flights: Flights<Reply>,
     store_down: Trouble,
     overload: Trouble,
+    to_come: Trouble,
     failures: Trouble,
 }
 
@@ -94,6 +96,7 @@ impl Responder {
             flights: Flights::new(policy.freshness),
             store_down: Trouble::new(log::Level::Warn),
             overload: Trouble::new(log::Level::Warn),
+            to_come: Trouble::new(log::Level::Warn),
             failures: Trouble::new(log::Level::Error),
         }
     }
@@ -192,8 +195,11 @@ impl Responder {
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
     ) -> Result<Option<CertRecord>, ErrorStatus> {
-        match issuer.store().find(issuer.id(), &cert_id.serial()) {
+        let serial = &cert_id.serial();
+        match issuer.store().find(issuer.id(), serial) {
             Ok(record) => {
+                issuer.note_store_answer();
+                let record = record.map(|record| self.as_of_now(issuer, serial, record));
                 self.store_down.end(Instant::now(), format_args!("status store answers again"));
                 Ok(record)
             }
@@ -205,26 +211,50 @@ impl Responder {
                         "status store unavailable, answering from the cache or tryLater: \
                          issuer={} serial={} error={}",
                         issuer.id().0,
-                        cert_id.serial(),
+                        serial,
                         quoted(chain(&error))
                     ),
                 );
                 Err(ErrorStatus::TryLater)
             }
             Err(error @ StoreError::BadRow { .. }) => {
+                issuer.note_store_answer();
                 self.failures.begin(
                     Instant::now(),
                     format_args!(
                         "row cannot be understood, answering internalError: issuer={} serial={} \
                          error={}",
                         issuer.id().0,
-                        cert_id.serial(),
+                        serial,
                         quoted(chain(&error))
                     ),
                 );
                 Err(ErrorStatus::InternalError)
             }
         }
+    }
+
+    /// What the store has said, without a time of revocation that is still to come.
+    pub(crate) fn as_of_now(
+        &self,
+        issuer: Acting<'_>,
+        serial: &Serial,
+        record: CertRecord,
+    ) -> CertRecord {
+        let told = record.as_of(self.clock.now());
+        if let CertStatus::Revoked { time, .. } = record.status
+            && told != record
+        {
+            self.to_come.begin(
+                Instant::now(),
+                format_args!(
+                    "a revocation is still to come, answering revoked all the same: \
+                     issuer={} serial={serial} time={time}",
+                    issuer.id().0
+                ),
+            );
+        }
+        told
     }
 
     fn overloaded(&self) -> Reply {

@@ -14,6 +14,7 @@ mod commands;
 mod config_errors;
 mod documents;
 mod fastcgi;
+mod forgetting;
 mod freshness;
 mod http;
 mod install;

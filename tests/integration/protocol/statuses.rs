@@ -117,6 +117,36 @@ fn a_row_that_says_revoked_is_believed_whatever_else_is_wrong_with_it() {
     logged(&site.site.path("serve.log"), "odd row");
 }
 
+// rule: ANS-2
+#[test]
+fn a_revocation_is_never_told_as_one_that_is_still_to_come() {
+    // Clients take a certificate for good until the time of its revocation.
+    let site = World::new(KeyKind::P256);
+    site.without_checks();
+    let insert = |serial: &str, time: &str| {
+        site.sql(&format!(
+            "INSERT INTO list_certs (cert_num, status, revocation_time, revocation_reason, cert) \
+             VALUES ('0x{serial}', 'Revoked', {time}, 'superseded', '')"
+        ));
+        let asked = [site.about(serial), site.about(serial).with_nonce(b"n")];
+        asked.map(|request| site.ask(&request).statuses().concat())
+    };
+    for (serial, time) in [
+        ("b1", "datetime('now', '+2 hours')"), // the local time of a place further east
+        ("b2", "1795341600000"),               // milliseconds
+        ("b3", "20261122100000"),
+    ] {
+        assert_eq!(insert(serial, time), [(); 2].map(|()| "revoked 0 4"), "{time}");
+    }
+    logged(&site.site.path("serve.log"), "a revocation is still to come");
+    // By a clock that is a little ahead of ours.
+    let before = SystemClock.now().unix();
+    for told in insert("b4", "datetime('now', '+20 seconds')") {
+        let time: i64 = told.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!((before..=SystemClock.now().unix()).contains(&time), "{told}");
+    }
+}
+
 // rule: ANS-5, REQ-2
 #[test]
 fn a_row_that_says_neither_is_an_internal_error_and_a_missing_store_try_later() {

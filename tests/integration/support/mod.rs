@@ -9,6 +9,7 @@ pub mod fastcgi;
 pub mod mariadb;
 pub mod nginx;
 pub mod ocsp;
+pub mod responder;
 pub mod site;
 pub mod web;
 

@@ -1,0 +1,183 @@
+//! What nobody is told any more: by none of its names, however the clock goes, and
+//! whoever has found it out; and what is told while no row can be read.
+
+use std::fs::{File, FileTimes};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ocsp_fcgi::status::CertStatus;
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+
+use crate::support::files;
+use crate::support::responder::{World, revoked};
+use crate::support::site::REVOKED_AT;
+
+// rule: ANS-6
+#[test]
+fn an_answer_of_a_later_second_is_forgotten_with_the_others() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    // The clock is ahead; or the question that finds the revocation began earlier.
+    world.at(now.saturating_add(LATER));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha256), told_revoked());
+    world.hide_store();
+    world.at(now.saturating_add(LATER));
+    assert_eq!(world.told(&world.sha1), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn a_revocation_found_in_the_folder_counts_by_every_name() {
+    let world = World::new(LONG_WINDOW);
+    assert_eq!(world.told(&world.sha256), "good");
+    world.revoke("0a1b");
+    let other = World::beside(&world, LONG_WINDOW);
+    assert_eq!(other.told(&other.sha1), told_revoked());
+    // Told to one here, which has read no row, and so to none that it is good.
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.hide_store();
+    assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn who_reads_a_row_that_one_name_knows_to_be_revoked_forgets_the_others() {
+    let world = World::new(Duration::ZERO);
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.site.set_status("0a1b", CertStatus::Good);
+    assert_eq!(world.told(&world.sha256), "good");
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.hide_store();
+    assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
+// rule: ANS-5
+#[test]
+fn what_is_over_and_still_in_the_folder_takes_nothing_away() {
+    let world = World::new(LONG_WINDOW);
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(LATER));
+    world.revoke("0a1b"); // on hold, say
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.at(now);
+    world.site.set_status("0a1b", CertStatus::Good);
+    assert_eq!(world.told(&world.sha256), "good");
+    let other = World::beside(&world, LONG_WINDOW);
+    assert_eq!(other.told(&other.sha256), "good");
+    assert_eq!(other.told(&other.sha1), told_revoked()); // within its window
+    other.hide_store();
+    for world in [&world, &other] {
+        assert_eq!(world.told(&world.sha256), "good");
+    }
+    assert_eq!(files(&world.site.path("cache")).len(), 2);
+}
+
+// rule: ANS-6
+#[test]
+fn a_confirmation_by_a_clock_that_was_ahead_does_not_count_when_it_gets_there() {
+    let window = Duration::from_secs(1);
+    let world = World::new(window);
+    let now = SystemClock.now();
+    for ahead in [now, now.saturating_add(LATER)] {
+        world.at(ahead);
+        assert_eq!(world.told(&world.sha1), "good");
+    }
+    world.at(now);
+    world.revoke("0a1b");
+    thread::sleep(window);
+    world.at(now.saturating_add(LATER));
+    assert_eq!(world.told(&world.sha1), told_revoked());
+}
+
+// rule: ANS-6
+#[test]
+fn a_clock_that_goes_back_leaves_repeats_to_memory_and_no_file_in_the_future() {
+    let world = World::new(LONG_WINDOW);
+    let now = SystemClock.now();
+    world.at(now);
+    assert_eq!(world.told(&world.sha1), "good");
+    let path = &files(&world.site.path("cache"))[0];
+    let future = SystemTime::UNIX_EPOCH + Duration::from_secs(now.unix().unsigned_abs() + 7200);
+    let times = FileTimes::new().set_modified(future);
+    File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+    world.at(now.saturating_add(Duration::from_secs(7200)));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    world.reads();
+    for _ in 0..3 {
+        assert_eq!(world.told(&world.sha1), "good");
+    }
+    assert_eq!(world.reads(), 1);
+    assert!(path.metadata().unwrap().modified().unwrap() < future);
+}
+
+// rule: ANS-5
+#[test]
+fn who_reads_ahead_of_time_gets_what_the_others_get_where_too_much_goes_on() {
+    let world = Arc::new(World::with_places(1, WINDOW));
+    let now = SystemClock.now();
+    world.at(now);
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now.saturating_add(WINDOW * 9 / 10));
+    while_a_row_is_read(&world, &world.sha384, || {
+        for _ in 0..2 {
+            assert_eq!(world.told(&world.sha1), "good");
+        }
+    });
+    // What is past its window has to wait for its row, which nobody can read.
+    world.at(now.saturating_add(WINDOW * 2));
+    while_a_row_is_read(&world, &world.sha384, || {
+        assert_eq!(world.told(&world.sha1), "tryLater");
+    });
+}
+
+// rule: ANS-5
+#[test]
+fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
+    let world = Arc::new(World::with_places(1, WINDOW));
+    let past = |seconds| SystemClock.now().saturating_add(WINDOW + Duration::from_secs(seconds));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.hide_store();
+    world.at(past(1));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.show_store();
+    // The next attempt takes its time.
+    world.at(past(5));
+    while_a_row_is_read(&world, &world.sha256, || assert_eq!(world.told(&world.sha1), "good"));
+    // It has answered.
+    world.at(past(6));
+    while_a_row_is_read(&world, &world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+}
+
+/// Does something while another question, whose row is just being read, takes a place.
+fn while_a_row_is_read(world: &Arc<World>, other: &[u8], something: impl FnOnce()) {
+    let ((arrive, arrived), (release, released)) = (channel(), channel::<()>());
+    world.then(Box::new(move || {
+        arrive.send(()).unwrap();
+        let _either_way = released.recv();
+    }));
+    let other = world.ask(other);
+    arrived.recv_timeout(Duration::from_secs(20)).expect("a row is read");
+    something();
+    drop(release);
+    other.join().unwrap();
+}
+
+fn told_revoked() -> String {
+    let CertStatus::Revoked { time, reason } = revoked() else { panic!("revoked") };
+    assert_eq!(time, Timestamp::from_unix(REVOKED_AT));
+    format!("revoked {REVOKED_AT} {}", reason.unwrap().code())
+}
+
+const WINDOW: Duration = Duration::from_secs(10);
+const LONG_WINDOW: Duration = Duration::from_secs(3600);
+const LATER: Duration = Duration::from_secs(5);

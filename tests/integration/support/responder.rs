@@ -1,0 +1,204 @@
+//! A responder in this process, over a real SQLite table, key and cache folder, whose
+//! clock, store and key the tests hold up or move.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+use std::{fs, thread};
+
+use ocsp_fcgi::cache::{Memory, ResponseCache};
+use ocsp_fcgi::demo::KeyKind;
+use ocsp_fcgi::ocsp::ErrorStatus;
+use ocsp_fcgi::responder::issuers::{Issuer, Issuers, TakeOver};
+use ocsp_fcgi::responder::policy::{NonIssued, Policy};
+use ocsp_fcgi::responder::presigned::Presigned;
+use ocsp_fcgi::responder::signing::Signing;
+use ocsp_fcgi::responder::{Capacity, Reply, Responder};
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::key::Key;
+use ocsp_fcgi::signer::{RsaPadding, Signer};
+use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
+use ocsp_fcgi::store::sqlite::{Options, Sqlite};
+use ocsp_fcgi::store::{Mapping, StatusStore, StoreError, Walk, WalkError, Wanted};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+
+use super::ocsp::{Answer, CertId, Request, SHA256, SHA384};
+use super::site::{REVOKED_AT, Site};
+
+/// A responder with one place at its key.
+pub struct World {
+    pub site: Arc<Site>,
+    pub clock: Arc<Moved>,
+    responder: Arc<Responder>,
+    signing: Arc<Signing>,
+    reads: Mutex<Receiver<()>>,
+    then: Arc<Mutex<Option<Then>>>,
+    /// The same question by several names: hashes of the issuer by SHA-1, by SHA-256 and so on.
+    pub sha1: Vec<u8>,
+    pub sha256: Vec<u8>,
+    pub sha384: Vec<u8>,
+}
+
+/// What happens once, between the reading of a row and its use.
+pub type Then = Box<dyn FnOnce() + Send>;
+
+/// The system's clock, or one that stands still where the test has put it.
+#[derive(Default)]
+pub struct Moved(AtomicI64);
+
+impl World {
+    pub fn new(freshness: Duration) -> Self {
+        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, 10)
+    }
+
+    /// Another process over the same table and cache folder.
+    pub fn beside(other: &Self, freshness: Duration) -> Self {
+        Self::of(Arc::clone(&other.site), freshness, 10)
+    }
+
+    /// With so many places for questions that are no repeats.
+    pub fn with_places(slow: usize, freshness: Duration) -> Self {
+        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, slow)
+    }
+
+    fn of(site: Arc<Site>, freshness: Duration, slow: usize) -> Self {
+        let clock = Arc::new(Moved::default());
+        let identity = &site.ca.identity;
+        let certificate = || Certificate::new(identity.certificate.clone()).unwrap();
+        let (told, reads) = mpsc::channel();
+        let (path, mapping) = (site.path("certs.db"), Mapping::of_table("list_certs"));
+        let then = Arc::default();
+        let store = Sqlite::open(Options { path, mapping });
+        let store = Told { store, told, then: Arc::clone(&then) };
+        let policy = Policy { freshness, non_issued: NonIssued::Unauthorized, ..Policy::default() };
+        let key = Key::in_memory(identity.key.clone());
+        let signer = Signer::new(key, certificate(), RsaPadding::Pkcs1).unwrap();
+        let (memory, folder) = (Arc::new(Memory::new(1 << 20)), site.path("cache"));
+        let cache = ResponseCache::new(memory, Some(&folder), signer.certificate().der());
+        let mut issuer = Issuer::new(IssuerId(0), certificate(), policy, Arc::new(store));
+        issuer.add(signer, cache, TakeOver::BeforeTheEnd);
+        let signing = Arc::new(Signing::new(1, 10));
+        let capacity = Capacity { slow, signing: Arc::clone(&signing) };
+        let (issuers, presigned) = (Issuers::new(vec![issuer]), Presigned::default());
+        let clock_of_it: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let responder = Responder::new(issuers, presigned, policy, clock_of_it, capacity);
+        let sha1 = Request::about(&CertId::new(&identity.certificate, "0a1b")).der();
+        let hashed =
+            |hash| Request::about(&CertId::hashed(hash, &identity.certificate, "0a1b")).der();
+        let (sha256, sha384) = (hashed(SHA256), hashed(SHA384));
+        let (responder, reads) = (Arc::new(responder), Mutex::new(reads));
+        Self { site, clock, responder, signing, reads, then, sha1, sha256, sha384 }
+    }
+
+    /// Puts the clock there.
+    pub fn at(&self, now: Timestamp) {
+        self.clock.0.store(now.unix(), Ordering::Relaxed);
+    }
+
+    /// What happens once the next row has been read, before it is used.
+    pub fn then(&self, then: Then) {
+        *self.then.lock().unwrap() = Some(then);
+    }
+
+    /// The database goes away, or comes back.
+    pub fn hide_store(&self) {
+        fs::rename(self.site.path("certs.db"), self.site.path("away.db")).unwrap();
+    }
+
+    pub fn show_store(&self) {
+        fs::rename(self.site.path("away.db"), self.site.path("certs.db")).unwrap();
+    }
+
+    pub fn revoke(&self, serial: &str) {
+        self.site.set_status(serial, revoked());
+    }
+
+    pub fn told(&self, der: &[u8]) -> String {
+        told(&self.responder.respond(der, &|| ()))
+    }
+
+    pub fn ask(&self, der: &[u8]) -> thread::JoinHandle<Reply> {
+        let (responder, der) = (Arc::clone(&self.responder), der.to_vec());
+        thread::spawn(move || responder.respond(&der, &|| ()))
+    }
+
+    /// How many rows were read since this was asked last.
+    pub fn reads(&self) -> usize {
+        self.reads.lock().unwrap().try_iter().count()
+    }
+
+    pub fn wait_for_a_read(&self) {
+        self.reads.lock().unwrap().recv_timeout(LONG).expect("a row is read for the question");
+    }
+
+    /// What is told to the question by SHA-1, which waits for its signature, its row read,
+    /// for as long as `meanwhile` takes.
+    pub fn told_after(&self, meanwhile: impl FnOnce()) -> String {
+        let barrier = Arc::new(Barrier::new(2));
+        let (signing, held) = (Arc::clone(&self.signing), Arc::clone(&barrier));
+        let holder = thread::spawn(move || {
+            signing.run(LONG, move || {
+                held.wait();
+                held.wait();
+            })
+        });
+        barrier.wait();
+        let waiting = self.ask(&self.sha1);
+        self.wait_for_a_read();
+        meanwhile();
+        barrier.wait();
+        assert_eq!(holder.join().unwrap(), Ok(()));
+        told(&waiting.join().unwrap())
+    }
+}
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        match self.0.load(Ordering::Relaxed) {
+            0 => SystemClock.now(),
+            second => Timestamp::from_unix(second),
+        }
+    }
+}
+
+/// As [`World::revoke`] writes it, and as [`World::told`] tells it.
+pub fn revoked() -> CertStatus {
+    let time = Timestamp::from_unix(REVOKED_AT);
+    CertStatus::Revoked { time, reason: Some(RevocationReason::KeyCompromise) }
+}
+
+/// A store that tells when a row has been read.
+struct Told {
+    store: Sqlite,
+    told: Sender<()>,
+    then: Arc<Mutex<Option<Then>>>,
+}
+
+impl StatusStore for Told {
+    fn find(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let found = self.store.find(issuer, serial);
+        let _nobody_listens = self.told.send(());
+        let then = self.then.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+        found
+    }
+
+    fn walk(&self, issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        self.store.walk(issuer, wanted)
+    }
+}
+
+pub fn told(reply: &Reply) -> String {
+    match reply {
+        Reply::Kept(entry) => Answer::read(entry.der()).statuses().concat(),
+        Reply::Error(ErrorStatus::Unauthorized) => "unauthorized".to_owned(),
+        Reply::Error(ErrorStatus::TryLater) => "tryLater".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
