@@ -67,4 +67,11 @@ impl Session for FrontSession {
             Self::Http(connection) => connection.activity(),
         }
     }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::FastCgi(connection) => connection.held(),
+            Self::Http(connection) => connection.held(),
+        }
+    }
 }

@@ -123,6 +123,13 @@ impl Session for Http1Session {
     fn activity(&self) -> Activity {
         self.activity
     }
+
+    fn held(&self) -> usize {
+        match self.state {
+            State::Head | State::Closed => 0,
+            State::Sized { .. } | State::Chunked(_) => self.head.len() + self.body.len(),
+        }
+    }
 }
 
 impl Http1Session {

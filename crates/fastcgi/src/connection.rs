@@ -130,6 +130,10 @@ impl<A: Application> Session for Connection<A> {
             Some(_) => Activity::Request,
         }
     }
+
+    fn held(&self) -> usize {
+        self.pending.as_ref().map_or(0, |request| request.params.len() + request.stdin.len())
+    }
 }
 
 impl<A: Application> Connection<A> {

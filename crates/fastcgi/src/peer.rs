@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -24,6 +26,15 @@ pub(crate) struct Peer<S> {
     pub(crate) token: Option<u64>,
     /// The peer has ended its side, behind what there still is to read.
     pub(crate) ending: bool,
+    /// What is kept of its request that is not whole.
+    pub(crate) held: Held,
+}
+
+/// Octets that a connection keeps, as a part of those of all.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    octets: usize,
+    of_all: Arc<AtomicUsize>,
 }
 
 /// What a socket had to give.
@@ -38,7 +49,7 @@ pub(crate) enum Received {
 }
 
 impl<S> Peer<S> {
-    pub(crate) fn new(socket: OwnedFd) -> Self {
+    pub(crate) fn new(socket: OwnedFd, held: Held) -> Self {
         Self {
             socket,
             session: None,
@@ -47,6 +58,7 @@ impl<S> Peer<S> {
             discard: None,
             token: None,
             ending: false,
+            held,
         }
     }
 
@@ -63,13 +75,13 @@ impl<S> Peer<S> {
         }
     }
 
-    /// Sends all of `octets`, within `time`; calls `before_waiting` unless all can be sent
-    /// at once.
-    pub(crate) fn send(
+    /// Sends all of `octets`, within `time`. Unless all can be sent at once, it asks for a
+    /// `place` among those who wait, and fails where there is none.
+    pub(crate) fn send<P>(
         &self,
         octets: &[u8],
         time: Duration,
-        before_waiting: &dyn Fn(),
+        place: impl FnOnce() -> Option<P>,
     ) -> io::Result<()> {
         let mut rest = octets;
         if rest.is_empty() {
@@ -83,7 +95,7 @@ impl<S> Peer<S> {
         if rest.is_empty() {
             return Ok(());
         }
-        before_waiting();
+        let Some(_place) = place() else { return Err(io::ErrorKind::WouldBlock.into()) };
         let deadline = Instant::now() + time;
         while !rest.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -111,6 +123,33 @@ impl<S> Peer<S> {
     }
 }
 
+impl Held {
+    /// None yet.
+    pub(crate) fn of(of_all: &Arc<AtomicUsize>) -> Self {
+        Self { octets: 0, of_all: Arc::clone(of_all) }
+    }
+
+    /// Keeps so many; those of all connections together.
+    pub(crate) fn set(&mut self, octets: usize) -> usize {
+        if octets == self.octets {
+            return self.of_all.load(Relaxed);
+        }
+        let before = match octets.checked_sub(self.octets) {
+            Some(more) => self.of_all.fetch_add(more, Relaxed),
+            None => self.of_all.fetch_sub(self.octets - octets, Relaxed),
+        };
+        let all = before - self.octets + octets;
+        self.octets = octets;
+        all
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl<S> AsFd for Peer<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -130,14 +169,34 @@ mod tests {
     #[test]
     fn a_peer_that_does_not_read_costs_the_write_time_out() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let peer = Peer::<()>::new(ours.into());
+        let peer = Peer::<()>::new(ours.into(), Held::default());
         let waits = Cell::new(0);
-        let before_waiting = || waits.set(waits.get() + 1);
-        let sent = peer.send(&[0; 8], Duration::from_millis(50), &before_waiting);
+        let place = || {
+            waits.set(waits.get() + 1);
+            Some(())
+        };
+        let sent = peer.send(&[0; 8], Duration::from_millis(50), place);
         assert!(sent.is_ok() && waits.get() == 0);
-        let sent = peer.send(&vec![0; 8 << 20], Duration::from_millis(50), &before_waiting);
+        let sent = peer.send(&vec![0; 8 << 20], Duration::from_millis(50), place);
         assert_eq!(waits.get(), 1);
         assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_costs_nothing_where_too_many_do_not() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let peer = Peer::<()>::new(ours.into(), Held::default());
+        let sent = peer.send(&vec![0; 8 << 20], Duration::from_secs(60), || None::<()>);
+        assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn what_is_held_counts_until_it_is_given_back() {
+        let all = Arc::default();
+        let (mut one, mut other) = (Held::of(&all), Held::of(&all));
+        assert_eq!([one.set(5), other.set(7), one.set(2), one.set(2)], [5, 12, 9, 9]);
+        drop(one);
+        assert_eq!(other.set(0), 0);
     }
 
     #[test]
@@ -148,8 +207,8 @@ mod tests {
             theirs.read_to_end(&mut all).unwrap();
             all.len()
         });
-        let peer = Peer::<()>::new(ours.into());
-        peer.send(&vec![7; 8 << 20], Duration::from_secs(60), &|| ()).unwrap();
+        let peer = Peer::<()>::new(ours.into(), Held::default());
+        peer.send(&vec![7; 8 << 20], Duration::from_secs(60), || Some(())).unwrap();
         drop(peer);
         assert_eq!(reader.join().unwrap(), 8 << 20);
     }
@@ -157,7 +216,7 @@ mod tests {
     #[test]
     fn nothing_and_the_end_are_told_apart() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let peer = Peer::<()>::new(ours.into());
+        let peer = Peer::<()>::new(ours.into(), Held::default());
         assert_eq!(peer.receive(&mut [0; 8]), Received::Nothing);
         drop(theirs);
         assert_eq!(peer.receive(&mut [0; 8]), Received::End);

@@ -314,10 +314,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::peer::Held;
 
     fn peer() -> (Box<Peer<()>>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Box::new(Peer::new(ours.into())), theirs)
+        (Box::new(Peer::new(ours.into(), Held::default())), theirs)
     }
 
     fn rests(poller: &Poller<()>, peer: Box<Peer<()>>, waiting: Waiting, deadline: Instant) {

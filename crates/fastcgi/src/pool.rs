@@ -13,7 +13,7 @@ use rustix::net::{SocketFlags, accept_with};
 use crate::accept::{Failure, Tell, Trouble};
 use crate::crew::{Crew, Turn, Wanted};
 use crate::listener::Listener;
-use crate::peer::Peer;
+use crate::peer::{Held, Peer};
 use crate::poller::{Event, Polled, Poller, Rest, Waiting};
 use crate::server::{Protocol, Settings};
 use crate::worker;
@@ -27,6 +27,10 @@ pub(crate) struct Pool<P: Protocol> {
     crew: Crew<Event<P::Session>>,
     listeners: RwLock<Vec<Listener>>,
     workers: AtomicUsize,
+    /// Those of them that wait for a peer to read.
+    sending: AtomicUsize,
+    /// Octets of requests that are not whole.
+    held: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     short_of_threads: AtomicBool,
     /// Connections open, and places taken for one about to be accepted.
@@ -81,6 +85,15 @@ impl Progress {
     }
 }
 
+/// A place among those who wait for a peer to read, given back when dropped.
+pub(crate) struct Sending<'a>(&'a AtomicUsize);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 impl<P: Protocol> Pool<P> {
     pub(crate) fn new(protocol: P, settings: Settings) -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -92,6 +105,8 @@ impl<P: Protocol> Pool<P> {
             crew: Crew::new(processors),
             listeners: RwLock::default(),
             workers: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
+            held: Arc::default(),
             threads: Mutex::default(),
             short_of_threads: AtomicBool::new(false),
             open: AtomicUsize::new(0),
@@ -138,6 +153,15 @@ impl<P: Protocol> Pool<P> {
     pub(crate) fn before_waiting(self: &Arc<Self>) {
         let wanted = self.crew.before_waiting();
         self.provide(wanted);
+    }
+
+    /// A place among the workers that wait for a peer to read: an eighth of them. More would
+    /// leave none for the others, who read.
+    pub(crate) fn place_to_send(&self) -> Option<Sending<'_>> {
+        let places = self.settings.workers / 8;
+        let one_more = |sending| (sending < places).then_some(sending + 1);
+        let entered = self.sending.fetch_update(SeqCst, SeqCst, one_more);
+        entered.ok().map(|_| Sending(&self.sending))
     }
 
     /// It waits no longer.
@@ -277,7 +301,7 @@ impl<P: Protocol> Pool<P> {
         match self.accept_from(number) {
             Ok(Some(socket)) => {
                 self.report_end();
-                Some(Box::new(Peer::new(socket)))
+                Some(Box::new(Peer::new(socket, Held::of(&self.held))))
             }
             Ok(None) => {
                 self.leave();
@@ -405,7 +429,7 @@ mod tests {
         assert!(pool.enter());
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let later = Instant::now() + Duration::from_secs(60);
-        pool.rest(Box::new(Peer::new(ours.into())), Waiting::ForRequest, later);
+        pool.rest(Box::new(Peer::new(ours.into(), Held::default())), Waiting::ForRequest, later);
         assert_eq!((pool.poller.connections(), pool.open_connections()), (1, 1));
         theirs.write_all(b"x").unwrap();
         pool.crew.join();
@@ -425,7 +449,11 @@ mod tests {
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
                 theirs.write_all(b"x").unwrap();
                 assert!(pool.enter());
-                pool.rest(Box::new(Peer::new(ours.into())), Waiting::ForRequest, later);
+                pool.rest(
+                    Box::new(Peer::new(ours.into(), Held::default())),
+                    Waiting::ForRequest,
+                    later,
+                );
                 theirs
             })
             .take(64)

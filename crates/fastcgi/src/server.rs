@@ -30,6 +30,12 @@ pub trait Session: Send {
     /// Whether a request is under way. It decides which time-out silence meets,
     /// and what a graceful stop waits for. Unconsumed octets count as a request.
     fn activity(&self) -> Activity;
+
+    /// How many octets it keeps of a request that has not come in whole. Where those of all
+    /// connections are more than [`Settings::held_bytes`], the connection is closed.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// How much a [`Session`] may leave unconsumed, in octets.
@@ -92,10 +98,14 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long a stop waits for requests under way.
     pub grace: Duration,
+    /// The memory for requests that have not come in whole, of all connections together, in
+    /// octets.
+    pub held_bytes: usize,
 }
 
 impl Default for Settings {
-    /// 64 workers, 1024 connections; 30 s to read or write, 10 min idle, 10 s grace.
+    /// 64 workers, 1024 connections; 30 s to read or write, 10 min idle, 10 s grace; 64 MiB
+    /// of requests that are not whole.
     fn default() -> Self {
         Self {
             workers: 64,
@@ -104,6 +114,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(10),
+            held_bytes: 64 << 20,
         }
     }
 }
@@ -156,6 +167,7 @@ impl<P: Protocol> Server<P> {
             idle_timeout: bounded(settings.idle_timeout),
             write_timeout: bounded(settings.write_timeout),
             grace: bounded(settings.grace),
+            held_bytes: settings.held_bytes,
         };
         Ok(Self { pool: Arc::new(Pool::new(protocol, settings)?) })
     }

@@ -82,7 +82,11 @@ fn serve<P: Protocol>(
     let Some(advance) = advance(&pool.protocol, peer, buffers, before_waiting) else {
         return After::Close;
     };
-    let sent = peer.send(&buffers.output, pool.settings.write_timeout, before_waiting);
+    let sent = peer.send(&buffers.output, pool.settings.write_timeout, || {
+        let place = pool.place_to_send()?;
+        before_waiting();
+        Some(place)
+    });
     if let Err(error) = sent {
         log::debug!("connection closed, answer not sent: error={error}");
         return After::Close;
@@ -114,12 +118,14 @@ fn pause<P: Protocol>(
     let (waiting, deadline) = if is_within_request(peer, buffers) {
         let latest = now + pool.settings.read_timeout;
         let deadline = *peer.request_deadline.get_or_insert(latest);
-        if deadline <= now {
+        let held = peer.session.as_ref().map_or(0, Session::held) + buffers.filled;
+        if deadline <= now || peer.held.set(held) > pool.settings.held_bytes {
             return After::Close;
         }
         (Waiting::ForRest, deadline)
     } else {
         peer.request_deadline = None;
+        peer.held.set(0);
         // What has come already is answered, nothing else is waited for.
         if drained == Drained::Yes && pool.progress.phase() != Phase::Serving {
             return After::Close;

@@ -3,10 +3,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{World, ask};
-use crate::support::fastcgi::Client;
+use crate::support::fastcgi::{
+    Client, KEEP, PARAMS, RESPONDER, STDIN, begin, pairs, record, stream,
+};
 use crate::support::ocsp::{Answer, CertId, Request};
 use crate::support::{eventually, logged};
 
@@ -103,6 +105,70 @@ fn thousands_of_idle_connections_cost_no_thread_and_little_memory() {
         peer.read_to_string(&mut page).unwrap();
         assert!(page.contains("This is an OCSP responder"));
     }
+}
+
+// rule: FCG-2
+#[test]
+fn peers_that_ask_and_never_read_leave_workers_for_those_who_do() {
+    let world = World::new("[limits]\nworkers = 16\nsigning_queue = 8\n");
+    let kept = world.about("0a1b");
+    Answer::read(&world.responder.post(&kept));
+    let questions = b"GET / HTTP/1.1\r\n\r\n".repeat(100_000); // a page of text for each
+    let peers: Vec<_> = (0..40)
+        .map(|_| {
+            let mut peer = TcpStream::connect(world.address()).unwrap();
+            rustix::net::sockopt::set_socket_recv_buffer_size(&peer, 2048).unwrap();
+            peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+            let _taken_or_closed = peer.write_all(&questions);
+            peer
+        })
+        .collect();
+    let begun = Instant::now();
+    for _ in 0..10 {
+        Answer::read(&world.responder.post(&kept));
+        Answer::read(&world.responder.post(&world.about("ff02")));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "they hold all workers");
+    drop(peers);
+}
+
+// rule: FCG-2
+#[test]
+fn bodies_that_never_end_take_a_bounded_part_of_the_memory() {
+    let world = World::new("[limits]\nread_timeout = \"60s\"\n");
+    world.warm_up();
+    let before = world.resident_kib();
+    let most = 3 << 20; // as request_bytes
+    let piece = vec![0; most - 1];
+    let mut peers = Vec::new();
+    for number in 0..100 {
+        let mut peer = TcpStream::connect(world.address()).unwrap();
+        if number % 2 == 0 {
+            let head = format!("POST / HTTP/1.1\r\nContent-Length: {most}\r\n\r\n");
+            let _taken_or_closed = peer.write_all(head.as_bytes());
+            let _taken_or_closed = peer.write_all(&piece);
+        } else {
+            let params = pairs(&[("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/")]);
+            let records =
+                [begin(1, RESPONDER, KEEP), stream(PARAMS, 1, &params, 65_528, 0)].concat();
+            let _taken_or_closed = peer.write_all(&records);
+            for content in piece.chunks(65_528) {
+                let _taken_or_closed = peer.write_all(&record(STDIN, 1, content, 0));
+            }
+        }
+        peers.push(peer);
+    }
+    world.assert_alive();
+    let mut last = 0;
+    let resident = eventually("all is read", || {
+        std::thread::sleep(Duration::from_millis(200));
+        let before = std::mem::replace(&mut last, world.resident_kib());
+        (before == last).then_some(last)
+    });
+    let grown = resident.saturating_sub(before);
+    assert!(grown < 120 * 1024, "{grown} KiB more");
+    assert!(grown > 30 * 1024, "{grown} KiB: nothing has come in");
+    drop(peers);
 }
 
 // rule: ANS-3
