@@ -117,6 +117,12 @@ fn trailers(input: &mut &[u8]) -> Result<(), Progress> {
     let mut fields = [httparse::EMPTY_HEADER; 16];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((length, _))) => {
+            // The parser takes an LF alone for the end of a line.
+            let lines =
+                section.get(..length).unwrap_or_default().split_inclusive(|it| *it == b'\n');
+            if !lines.into_iter().all(|line| line.ends_with(b"\r\n")) {
+                return Err(Progress::Malformed);
+            }
             *input = input.get(length..).unwrap_or_default();
             Err(Progress::Done)
         }
@@ -188,6 +194,9 @@ mod tests {
             "0x1\r\n",
             "fffffffffffffffff\r\n",
             "0\r\n: x\r\n\r\n",
+            "0\r\n\n",
+            "0\r\nA: b\n\n",
+            "0\r\nA: b\n\r\n",
             &endless,
             &trailers,
         ] {
@@ -198,7 +207,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_and_the_whole_come_to_the_same(
-            input in "([0-9a-f]{1,2}(;[a-z\n]{0,3})?\r\n[a-z]{0,12}\r?\n){0,4}(0\r\n)?(T: x\r\n)?\r\n",
+            input in "([0-9a-f]{1,2}(;[a-z\n]{0,3})?\r\n[a-z]{0,12}\r?\n){0,4}(0\r\n)?(T: x\r?\n)?\r?\n",
             mut cuts in proptest::collection::vec(0..60usize, 0..6),
         ) {
             cuts.iter_mut().for_each(|cut| *cut = (*cut).min(input.len()));

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fastcgi::connection::{Application, Request, Stdin};
 use fastcgi::record::Stdout;
@@ -9,18 +10,20 @@ use fastcgi::record::Stdout;
 use super::meta::{Meta, MetaError};
 use super::write_cgi_response;
 use crate::http::{Body, Exchange, HttpResponse, Status};
+use crate::logging::Trouble;
 
 /// The exchange behind a FastCGI connection.
 pub struct FastCgiExchange {
     handler: Arc<dyn Exchange>,
     body_limit: usize,
+    no_method: Trouble,
 }
 
 impl FastCgiExchange {
     /// Hands requests of at most `body_limit` octets to `handler`.
     #[must_use]
     pub fn new(handler: Arc<dyn Exchange>, body_limit: usize) -> Self {
-        Self { handler, body_limit }
+        Self { handler, body_limit, no_method: Trouble::new(log::Level::Warn) }
     }
 }
 
@@ -39,7 +42,8 @@ impl Application for FastCgiExchange {
                 }
                 Err(error) => {
                     if error == MetaError::NoMethod {
-                        log::warn!("not a request of a web server: error={error}");
+                        let what = format_args!("not a request of a web server: error={error}");
+                        self.no_method.begin(Instant::now(), what);
                     }
                     let refusal = HttpResponse::refusal(Status::BadRequest);
                     write_cgi_response(&refusal, b"", output);

@@ -162,6 +162,19 @@ fn a_get_is_read_from_request_uri_and_never_from_path_info() {
     assert!(page.starts_with(b"This is an OCSP responder"));
 }
 
+#[test]
+fn who_is_no_web_server_is_told_of_once() {
+    let world = World::new("");
+    let mut client = Client::tcp(world.responder.address());
+    for _ in 0..50 {
+        let empty = [record(PARAMS, 1, b"", 0), record(STDIN, 1, b"", 0)].concat();
+        client.send(&[begin(1, RESPONDER, KEEP), empty].concat());
+        assert!(client.reply(1).head.starts_with("Status: 400 "));
+    }
+    let log = logged(&world.site.path("serve.log"), "not a request of a web server");
+    assert_eq!(log.matches("not a request of a web server").count(), 1, "{log}");
+}
+
 // rule: FCG-2
 #[test]
 fn a_stop_finishes_what_is_under_way() {
