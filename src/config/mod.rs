@@ -3,6 +3,7 @@
 //! [`Config::load`] reads a file, and tells all that is wrong with it at once. Keys
 //! and certificates stay closed here: `signer` reads them.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -224,9 +225,13 @@ pub fn search() -> Result<PathBuf, ConfigErrors> {
 }
 
 fn search_in(first: &Path, second: &Path) -> Result<PathBuf, ConfigErrors> {
-    // One that cannot be looked at is taken, so that the message is about it.
-    let may_exist = |path: &&Path| !matches!(path.try_exists(), Ok(false));
-    [first, second].into_iter().find(may_exist).map(Path::to_owned).ok_or_else(|| {
+    // One that cannot be looked at is taken, so that the message is about it; but not in a
+    // working directory that this user may not enter, as root's where `runuser` has begun.
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let in_first = first.try_exists().unwrap_or_else(|error| !is_denied(&error));
+    let in_second = || second.try_exists().unwrap_or(true);
+    let found = if in_first { Some(first) } else { in_second().then_some(second) };
+    found.map(Path::to_owned).ok_or_else(|| {
         let problem = format!(
             "no such file in the working directory, and no {}, wanted one of the two or --config FILE",
             second.display()

@@ -69,6 +69,23 @@ fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
 }
 
 #[test]
+fn a_working_directory_that_may_not_be_entered_holds_no_configuration() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let closed = site.path("closed");
+    fs::create_dir(&closed).unwrap();
+    // As after `cd /root; runuser -u ocsp-fcgi`; the tests may run as root themselves.
+    let mut command = Command::new("sh");
+    command.args(["-c", "chmod 000 . && exec \"$@\"", "sh"]).current_dir(&closed);
+    if nix::unistd::geteuid().is_root() {
+        command.args(["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+    }
+    let output = run(command.args([PROGRAM, "check"]), "util-linux");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!stderr.contains("Permission denied"), "{stderr}");
+}
+
+#[test]
 fn the_journal_gets_each_mistake_of_the_configuration_as_an_error() {
     let site = Site::with_certificates(KeyKind::P256);
     let wrong = site.write_config("prot = 1\nport = 0\n");
