@@ -235,8 +235,13 @@ put() {
     temporary=''
 }
 
-# directory MODE OWNER:GROUP PATH
+# directory MODE OWNER:GROUP PATH: one that is there keeps its own, as others may
+# have been given access to it
 directory() {
+    if [ -d "$root$3" ]; then
+        did "keep      $3"
+        return
+    fi
     did "directory $3 ($1$(owner "$2"))"
     [ "$dry" = no ] || return 0
     mkdir -p "$root$3"

@@ -47,6 +47,22 @@ fn an_upgrade_replaces_the_binary_and_keeps_the_configuration() {
 }
 
 #[test]
+fn an_upgrade_keeps_the_access_that_others_were_given() {
+    let place = Place::new();
+    place.install(&[]);
+    let folders = ["etc/ocsp-fcgi", "var/cache/ocsp-fcgi", "var/lib/ocsp-fcgi"];
+    for folder in folders {
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(place.path(folder), mode).unwrap();
+    }
+    let said = place.install(&[]);
+    for folder in folders {
+        assert!(said.contains(&format!("keep      /{folder}\n")), "{said}");
+        assert_eq!(place.mode(folder), 0o755, "{folder}");
+    }
+}
+
+#[test]
 fn a_second_run_changes_nothing() {
     let place = Place::new();
     place.install(&[]);
