@@ -35,6 +35,8 @@ pub struct Identity {
     pub certificate: Certificate,
     /// Who signs, in order, and when each takes over.
     pub signers: Vec<(KnownSigner, TakeOver)>,
+    /// Why nobody signs any more, where all have ended.
+    pub over: Option<String>,
     /// What is not as it should be, but no reason to refuse.
     pub warnings: Vec<String>,
 }
@@ -62,15 +64,16 @@ impl Shared {
 ///
 /// # Errors
 ///
-/// A key or certificate that cannot be read, or may not sign. The store is not
-/// connected to: it may come later.
+/// A key or certificate that cannot be read, or may not sign; where one has ended, only if
+/// that leaves no CA to answer about. The store is not connected to: it may come later.
 pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<String>)> {
     let memory = Arc::new(Memory::new(config.cache.memory));
     let mut warnings = Vec::new();
-    let mut issuers = Vec::new();
+    let (mut issuers, mut over) = (Vec::new(), Vec::new());
     for (id, settings) in (0..).zip(&config.issuers) {
         let mut identity = identity(config, settings, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
+        over.extend(identity.over);
         let store = store(settings, &identity.certificate)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
         for (KnownSigner { signer, .. }, take_over) in identity.signers {
@@ -80,6 +83,12 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
         }
         issuers.push(issuer);
     }
+    match over.first() {
+        Some(reason) if over.len() == issuers.len() => return Err(anyhow!(reason.clone())),
+        _ => {}
+    }
+    let unanswered = |reason| format!("{reason}; its CA is not answered about, the others are");
+    warnings.extend(over.into_iter().map(unanswered));
     let workers = config.limits.workers;
     let capacity = Capacity {
         slow: workers.saturating_sub((workers / 4).max(1)).max(1),
@@ -114,7 +123,7 @@ pub fn responder_for_one(mut config: Config) -> Result<(Responder, Vec<String>)>
 ///
 /// As for [`responder`].
 pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Result<Identity> {
-    let mut warnings = Vec::new();
+    let (mut warnings, mut over) = (Vec::new(), None);
     let certificate = Certificate::load(&issuer.certificate)?;
     let mut signers = Vec::new();
     let own = config::Signer {
@@ -140,6 +149,9 @@ pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Res
             }
             (Err(NotAllowed::NotYet(_)), Order::Next, _)
                 if settings.from.is_none_or(|from| from >= signer.certificate().not_before()) => {}
+            (Err(reason @ NotAllowed::Ended(_)), ..) => {
+                over = Some(format!("{}: {reason}", not_allowed(path, &issuer.certificate)));
+            }
             (Err(reason), ..) => {
                 return Err(reason).with_context(|| not_allowed(path, &issuer.certificate));
             }
@@ -150,7 +162,7 @@ pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Res
     if let Some((last, _)) = signers.last() {
         warnings.extend(ending(last.signer.certificate(), &certificate, now));
     }
-    Ok(Identity { certificate, signers, warnings })
+    Ok(Identity { certificate, signers, over, warnings })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

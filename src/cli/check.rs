@@ -34,6 +34,9 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         match app::identity(&config, issuer, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
+                if let Some(reason) = &identity.over {
+                    tally.problem(reason);
+                }
                 for (known, take_over) in &identity.signers {
                     let subject = known.signer.certificate().subject();
                     match known.signer.try_out() {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
+use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
 use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
 use ocsp_fcgi::serial::Serial;
@@ -20,10 +21,10 @@ use tempfile::TempDir;
 
 use crate::cache_commands::{cache, first_line};
 use crate::support::ocsp::{
-    Answer, CertId, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER, UNAUTHORIZED, extension,
-    sequence, tlv,
+    Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER,
+    UNAUTHORIZED, extension, sequence, tlv,
 };
-use crate::support::site::{Running, Site};
+use crate::support::site::{PROGRAM, Running, Site};
 use crate::support::{eventually, files, free_port, logged, run};
 
 // rule: REQ-4
@@ -47,6 +48,37 @@ fn cas_of_one_name_or_one_key_are_told_apart() {
             assert!(answer.is_signed_by(&ca.identity.certificate));
         }
     }
+}
+
+// rule: ANS-5
+#[test]
+fn a_signer_that_has_ended_takes_no_other_ca_with_it() {
+    let world = World::new();
+    let key = || KeyKind::P256.generate().unwrap();
+    let well = world.authority("a", "A", key());
+    let twenty_days_ago = Timestamp::from_unix(SystemClock.now().unix() - 20 * 86_400);
+    let over = world.authority_since("b", "B", key(), twenty_days_ago);
+    let serial = Serial::from_hex("d1").unwrap();
+    let purpose = (Purpose::OcspSigner, KeyKind::P256);
+    let signer = over.issue("Signer of B", &serial, purpose, 10).unwrap();
+    signer.write(world.folder.path(), "signer").unwrap();
+    fs::copy(world.path("signer.key"), world.path("b.key")).unwrap();
+    world.amend("b", "signer = \"signer.crt\"\n");
+    world.issued("a", "01");
+    world.issued("b", "01");
+    let log = world.path("serve.log");
+    let responder = world.serve("");
+    logged(&log, "signer.crt may not sign for ");
+    let about = |ca: &ThrowawayCa| Request::about(&CertId::new(&ca.identity.certificate, "01"));
+    assert_eq!(Answer::read(&responder.post(&about(&well).der())).statuses(), ["good"]);
+    for request in [about(&over), about(&over).with_nonce(b"n")] {
+        assert_eq!(responder.post(&request.der()), INTERNAL_ERROR);
+    }
+    let mut check = Command::new(PROGRAM);
+    let said = run(check.arg("check").arg("--config").arg(world.path("config.toml")), "ocsp-fcgi");
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.lines().any(|line| line.starts_with("WRONG") && line.contains("it ended on")));
 }
 
 #[test]
@@ -335,7 +367,17 @@ impl World {
         subject: &str,
         key: openssl::pkey::PKey<openssl::pkey::Private>,
     ) -> ThrowawayCa {
-        let ca = ThrowawayCa::with_key(subject, key, SystemClock.now()).unwrap();
+        self.authority_since(name, subject, key, SystemClock.now())
+    }
+
+    fn authority_since(
+        &self,
+        name: &str,
+        subject: &str,
+        key: openssl::pkey::PKey<openssl::pkey::Private>,
+        since: Timestamp,
+    ) -> ThrowawayCa {
+        let ca = ThrowawayCa::with_key(subject, key, since).unwrap();
         ca.identity.write(self.folder.path(), name).unwrap();
         let lines = format!(
             "[[issuer]]\ncertificate = \"{name}.crt\"\nkey = \"{name}.key\"\ntable = \"{name}\"\n"
