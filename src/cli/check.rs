@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use rustix::fs::Access;
 
+use super::serve;
 use crate::app;
+use crate::cache::survey;
 use crate::config::{Config, Database, Issuer, Listen};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
@@ -116,21 +119,56 @@ fn check_listeners(listen: &Listen, tally: &mut Tally) {
         }
     }
     if let Some(socket) = &listen.unix {
-        tally.fine(&format!("listens on {} (mode {:04o})", socket.path.display(), socket.mode));
+        let (path, mode) = (socket.path.display(), socket.mode);
+        match serve::try_unix(socket) {
+            Ok(()) => tally.fine(&format!("listens on {path} (mode {mode:04o})")),
+            Err(error) if is_not_found(&error) => tally.warning(&format!(
+                "[listen] unix: no folder for {path}, which must be there at the start (as by \
+                 RuntimeDirectory= of systemd)"
+            )),
+            Err(error) => tally.problem(&format!("[listen] unix: {error:#}")),
+        }
     }
     if listen.port.is_none() && listen.unix.is_none() {
         tally.fine("listens only on sockets handed over by systemd, spawn-fcgi or mod_fcgid");
     }
 }
 
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+}
+
 /// Writes a file as answers are written, and removes it.
 fn check_folder(folder: &Path, tally: &mut Tally) {
     let written = fs::create_dir_all(folder)
         .and_then(|()| tempfile::Builder::new().suffix(".tmp").tempfile_in(folder).map(drop));
-    match written {
-        Ok(()) => tally.fine(&format!("cache folder {} can be written", folder.display())),
+    match written.and_then(|()| closed_below(folder)) {
+        Ok(None) => tally.fine(&format!("cache folder {} can be written", folder.display())),
+        Ok(Some(closed)) => tally.problem(&format!(
+            "cache folder {}: another user has made it, and this one may not write there, wanted: \
+             chown -R USER {}",
+            closed.display(),
+            folder.display()
+        )),
         Err(error) => tally.problem(&format!("cache folder {}: {error}", folder.display())),
     }
+}
+
+/// A part of the cache folder that another user has made: as root by hand, say.
+fn closed_below(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let is_closed = |path: &PathBuf| {
+        rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_err() && path.exists()
+    };
+    for signer in survey::signer_folders(folder)? {
+        if is_closed(&signer.path) {
+            return Ok(Some(signer.path));
+        }
+        if let Some(bucket) = signer.buckets()?.into_iter().find(is_closed) {
+            return Ok(Some(bucket));
+        }
+    }
+    Ok(None)
 }
 
 fn check_database(issuer: &Issuer) -> Vec<Report> {

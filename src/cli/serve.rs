@@ -166,20 +166,30 @@ fn is_absent(error: &ListenError) -> bool {
 }
 
 fn unix(socket: &UnixSocket) -> Result<Listener> {
+    let access = access(socket)?;
+    Listener::unix(&socket.path, access).map_err(|error| not_listening(error, access))
+}
+
+/// Whether the socket could be made, for `check`.
+pub(super) fn try_unix(socket: &UnixSocket) -> Result<()> {
+    let access = access(socket)?;
+    Listener::try_unix(&socket.path, access).map_err(|error| not_listening(error, access))
+}
+
+fn access(socket: &UnixSocket) -> Result<Access> {
     let owner = socket.owner.as_deref().map(user_id).transpose()?;
     let group = socket.group.as_deref().map(group_id).transpose()?;
-    let access = Access { mode: socket.mode, owner, group };
-    Listener::unix(&socket.path, access).map_err(|error| {
-        let refused = is_refused(&error);
-        let error = anyhow!(error).context("listening");
-        if refused && (owner.is_some() || group.is_some()) {
-            error.context(
-                "unix_owner, unix_group: only root, or a member of the group, may set them",
-            )
-        } else {
-            error
-        }
-    })
+    Ok(Access { mode: socket.mode, owner, group })
+}
+
+fn not_listening(error: ListenError, access: Access) -> anyhow::Error {
+    let refused = is_refused(&error);
+    let error = anyhow!(error).context("listening");
+    if refused && (access.owner.is_some() || access.group.is_some()) {
+        error.context("unix_owner, unix_group: only root, or a member of the group, may set them")
+    } else {
+        error
+    }
 }
 
 fn user_id(name: &str) -> Result<u32> {

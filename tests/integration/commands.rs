@@ -13,7 +13,7 @@ use ocsp_fcgi::demo::{KeyKind, write_private};
 
 use crate::support::ocsp::{Answer, MALFORMED};
 use crate::support::site::{PROGRAM, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::{eventually, files, free_port, run};
 
 #[test]
 fn help_and_version_are_on_stdout_with_exit_code_0() {
@@ -73,13 +73,9 @@ fn a_working_directory_that_may_not_be_entered_holds_no_configuration() {
     let site = Site::with_certificates(KeyKind::P256);
     let closed = site.path("closed");
     fs::create_dir(&closed).unwrap();
-    // As after `cd /root; runuser -u ocsp-fcgi`; the tests may run as root themselves.
-    let mut command = Command::new("sh");
-    command.args(["-c", "chmod 000 . && exec \"$@\"", "sh"]).current_dir(&closed);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
-    }
-    let output = run(command.args([PROGRAM, "check"]), "util-linux");
+    // As after `cd /root; runuser -u ocsp-fcgi`.
+    let script = ["sh", "-c", "chmod 000 . && exec \"$@\"", "sh", PROGRAM, "check"];
+    let output = run(unprivileged(&script).current_dir(&closed), "util-linux");
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(!stderr.contains("Permission denied"), "{stderr}");
@@ -163,6 +159,51 @@ fn check_says_all_that_is_wrong_and_exits_with_1() {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
     assert!(!stdout.contains("hush"));
+}
+
+#[test]
+fn check_finds_out_that_the_socket_cannot_be_made() {
+    let site = Site::with_certificates(KeyKind::P256);
+    fs::write(site.path("file"), "in the way").unwrap();
+    for (lines, code, wanted) in [
+        (
+            "unix = \"s.sock\"\nunix_group = \"www-dta\"\n",
+            1,
+            "WRONG    [listen] unix: unix_group: no",
+        ),
+        ("unix = \"file\"\n", 1, "WRONG    [listen] unix: listening: "),
+        ("unix = \"nowhere/s.sock\"\n", 0, "warning  [listen] unix: no folder for "),
+    ] {
+        let config = site.configure(&format!("port = 9999\n[listen]\n{lines}"));
+        let output = check(&config);
+        let stdout = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{stdout}");
+        assert!(stdout.contains(wanted), "{stdout}");
+    }
+    assert_eq!(fs::read(site.path("file")).unwrap(), b"in the way");
+    // A socket that is served is none of its business.
+    let config = site.configure("port = 9999\n[listen]\nunix = \"s.sock\"\n");
+    let _served = std::os::unix::net::UnixListener::bind(site.path("s.sock")).unwrap();
+    assert_eq!(check(&config).status.code(), Some(0));
+    let left = fs::read_dir(site.folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn check_finds_out_that_another_user_has_made_a_part_of_the_cache_folder() {
+    let site = Site::with_certificates(KeyKind::P256);
+    site.serve("").post(&site.about("0a1b").der());
+    let config = site.configure("port = 9999\n");
+    let bucket = files(&site.path("cache"))[0].parent().unwrap().to_owned();
+    for closed in [bucket.as_path(), bucket.parent().unwrap()] {
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let output = run(unprivileged(&[PROGRAM, "check", "--config"]).arg(&config), "util-linux");
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let (stdout, path) = (text(&output.stdout), closed.display());
+        assert_eq!(output.status.code(), Some(1), "{stdout}");
+        assert!(stdout.contains(&format!("WRONG    cache folder {path}: ")), "{stdout}");
+    }
+    assert_eq!(check(&config).status.code(), Some(0));
 }
 
 #[test]
@@ -392,6 +433,15 @@ fn the_demo_that_is_kept_ends_with_all_its_parts_by_any_signal() {
 fn ocsp_fcgi(arguments: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     run(command.args(arguments).env_remove("OCSP_FCGI_CONFIG"), "ocsp-fcgi")
+}
+
+/// A command for which modes of files count: the tests may run as root themselves.
+fn unprivileged(words: &[&str]) -> Command {
+    let drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let drop = if nix::unistd::geteuid().is_root() { &drop[..] } else { &["env"] };
+    let mut command = Command::new(drop[0]);
+    command.args(&drop[1..]).args(words);
+    command
 }
 
 fn check(config: &Path) -> Output {

@@ -94,6 +94,21 @@ impl Listener {
         Ok(Self { _file: Some(file), ..listener })
     }
 
+    /// Whether a Unix socket could be put at `path`: makes one beside it, and removes it.
+    /// One that is served there already is left alone, and no obstacle.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Listener::unix`].
+    pub fn try_unix(path: &Path, access: Access) -> Result<(), ListenError> {
+        match may_replace(path) {
+            Ok(()) | Err(ListenError::Taken(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let made = bind_beside(path, access).map(drop);
+        made.map_err(|source| ListenError::System { place: path.display().to_string(), source })
+    }
+
     /// Takes a listening socket that another program has made: descriptor 0 of a
     /// FastCGI application (specification section 2.2), or one of LISTEN_FDS.
     ///
@@ -189,6 +204,15 @@ fn may_replace(path: &Path) -> Result<(), ListenError> {
 /// Makes the socket under another name, gives it its owner and mode, and only
 /// then lets it listen and moves it to `path`.
 fn bind_unix(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
+    let (socket, mut file) = bind_beside(path, access)?;
+    net::listen(&socket, BACKLOG)?;
+    fs::rename(&file.path, path)?;
+    file.path = path.to_owned();
+    Ok((socket, file))
+}
+
+/// The socket under another name than `path`, with its owner and mode.
+fn bind_beside(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
     let socket = stream_socket(SocketFlags::empty())?;
     let mut name = std::ffi::OsString::from(format!(".{}.", std::process::id()));
     name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
@@ -198,7 +222,7 @@ fn bind_unix(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
         _ => {} // of a process that had our number and was killed
     }
     net::bind(&socket, &SocketAddrUnix::new(&temporary)?)?;
-    let mut file = SocketFile::at(temporary)?;
+    let file = SocketFile::at(temporary)?;
     // The id -1 means none (chown(2)), and no user or group has it.
     let owner = access.owner.filter(|id| *id != u32::MAX).map(Uid::from_raw);
     let group = access.group.filter(|id| *id != u32::MAX).map(Gid::from_raw);
@@ -206,9 +230,6 @@ fn bind_unix(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
         rustix::fs::chown(&file.path, owner, group)?;
     }
     rustix::fs::chmod(&file.path, Mode::from_raw_mode(access.mode & 0o777))?;
-    net::listen(&socket, BACKLOG)?;
-    fs::rename(&file.path, path)?;
-    file.path = path.to_owned();
     Ok((socket, file))
 }
 
