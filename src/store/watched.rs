@@ -3,7 +3,8 @@
 //! Each question looks at the file (one system call), so that a change is seen by the
 //! next one, as in a database. A content that cannot be used (half of it written,
 //! damaged, gone) does not take the place of the one in memory: that answers for
-//! [`GRACE`] more, and is then out of date.
+//! [`GRACE`] from the change on (where the file is gone: from the last look at it), and is
+//! then out of date.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::logging::{Trouble, quoted};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// A file, and what was read of it.
 pub(super) struct Watched<T> {
@@ -61,6 +62,8 @@ struct State<T> {
     /// Before this, a file that could not be used, and is still being written to, is not
     /// read again.
     retry: Instant,
+    /// When the content was last that of the file.
+    current: Instant,
     failure: Option<Failure>,
 }
 
@@ -95,7 +98,8 @@ impl<T> Watched<T> {
         clock: Arc<dyn Clock>,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
-        let state = State { content: None, read: None, retry: Instant::now(), failure: None };
+        let now = Instant::now();
+        let state = State { content: None, read: None, retry: now, current: now, failure: None };
         let watched = Self {
             path: path.to_owned(),
             clock,
@@ -114,7 +118,7 @@ impl<T> Watched<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.look(&mut state, now) {
             Ok(()) => {
-                state.failure = None;
+                (state.current, state.failure) = (now, None);
                 let file = quoted(self.path.display());
                 self.trouble.end(now, format_args!("status file is read again: file={file}"));
             }
@@ -214,8 +218,22 @@ impl<T> Watched<T> {
         }
         match &mut state.failure {
             Some(failure) => failure.unusable = unusable,
-            None => state.failure = Some(Failure { since: now, unusable }),
+            None => {
+                let since = state.changed(now);
+                state.failure = Some(Failure { since, unusable });
+            }
         }
+    }
+}
+
+impl<T> State<T> {
+    /// Since when the content may no longer be that of the file, which cannot be used: the
+    /// first question may come long after the change.
+    fn changed(&self, now: Instant) -> Instant {
+        let Some((version, Err(_))) = &self.read else { return self.current };
+        let changed = Timestamp::from_unix(version.changed.0.max(version.modified.0));
+        let ago = now.checked_sub(SystemClock.now().saturating_since(changed));
+        ago.map_or(self.current, |changed| changed.max(self.current))
     }
 }
 
@@ -252,3 +270,54 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// More than any CA has; a device does not fill the memory.
 const MOST: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(path: &Path) -> Watched<()> {
+        let parse = |octets: &[u8]| match octets {
+            b"whole" => Ok(()),
+            _ => Err("broken".to_owned()),
+        };
+        Watched::new(path, Arc::new(SystemClock), parse)
+    }
+
+    fn is_current(watched: &Watched<()>) -> bool {
+        matches!(watched.get().unwrap().age, Age::Current)
+    }
+
+    #[test]
+    fn the_grace_of_a_file_that_cannot_be_used_begins_at_its_change_not_at_the_first_question() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let minute = Duration::from_secs(60);
+        fs::write(&path, "whole").unwrap();
+        let watched = watched(&path);
+        assert!(is_current(&watched));
+        watched.state.lock().unwrap().current -= minute; // nobody has asked since
+        fs::write(&path, "half").unwrap();
+        assert!(is_current(&watched), "it has just been changed");
+        {
+            let state = &mut *watched.state.lock().unwrap();
+            // So that it is not read again.
+            state.retry += minute;
+            state.failure = None;
+            let (version, _) = state.read.as_mut().unwrap();
+            version.changed.0 -= 60;
+            version.modified.0 -= 60;
+        }
+        assert!(!is_current(&watched), "it was changed a minute ago");
+        fs::write(&path, "whole").unwrap();
+        watched.state.lock().unwrap().retry = Instant::now();
+        assert!(is_current(&watched));
+        fs::remove_file(&path).unwrap();
+        assert!(is_current(&watched), "it was there a moment ago");
+        {
+            let state = &mut *watched.state.lock().unwrap();
+            state.failure = None;
+            state.current -= minute;
+        }
+        assert!(!is_current(&watched), "nobody knows since when it is gone");
+    }
+}
