@@ -4,6 +4,7 @@
 //! debugging, the demo and clients without a web server in between; the framing is
 //! as strict as if it stood in front. The input is untrusted.
 
+use std::mem;
 use std::sync::Arc;
 
 use fastcgi::server::{Activity, Advance, Protocol, Session, Then};
@@ -33,7 +34,7 @@ impl Http1 {
     #[must_use]
     pub fn session(&self) -> Http1Session {
         let date = (Timestamp::EPOCH, ImfFixdate::new(Timestamp::EPOCH));
-        let printer = Printer { http: self.clone(), date };
+        let printer = Printer { http: self.clone(), date, answered: 0 };
         let state = State::Head;
         Http1Session {
             printer,
@@ -107,14 +108,20 @@ impl Session for Http1Session {
                 Step::Wait => {
                     let idle = matches!(self.state, State::Head) && rest.is_empty();
                     self.activity = if idle { Activity::Idle } else { Activity::Request };
-                    return Advance { consumed: input.len() - rest.len(), then: Then::Read };
+                    let answered = mem::take(&mut self.printer.answered);
+                    return Advance {
+                        consumed: input.len() - rest.len(),
+                        answered,
+                        then: Then::Read,
+                    };
                 }
                 Step::Close => {
                     let whole = matches!(self.state, State::Head) && rest.is_empty();
                     self.state = State::Closed;
                     self.activity = Activity::Idle;
                     let then = if whole { Then::Close } else { Then::Discard };
-                    return Advance { consumed: input.len(), then };
+                    let answered = mem::take(&mut self.printer.answered);
+                    return Advance { consumed: input.len(), answered, then };
                 }
             }
         }
@@ -185,7 +192,7 @@ impl Http1Session {
             Progress::Done => self.answer_gathered(output),
             Progress::Malformed => self.refuse(Status::BadRequest, output),
             Progress::TooLarge => {
-                let octets = std::mem::take(&mut self.head);
+                let octets = mem::take(&mut self.head);
                 match Head::parse(&octets) {
                     Ok(Some(head)) => self.too_large(&head, output),
                     _ => self.refuse(Status::BadRequest, output),
@@ -225,6 +232,8 @@ struct Printer {
     http: Http1,
     /// The second of the last response, and its text.
     date: (Timestamp, ImfFixdate),
+    /// Requests, since this was looked at last.
+    answered: usize,
 }
 
 impl Printer {
@@ -233,6 +242,7 @@ impl Printer {
         let request = HttpRequest { method, request_uri, body, if_none_match };
         let response = self.http.exchange.handle(&request, output.before_waiting);
         self.print(&response, method, keep, output.octets);
+        self.answered += 1;
         if keep == Keep::Close { Step::Close } else { Step::Again }
     }
 

@@ -101,15 +101,17 @@ impl<A: Application> Session for Connection<A> {
         before_waiting: &dyn Fn(),
     ) -> Advance {
         let mut pending = self.pending.take();
-        let mut consumed = 0;
+        let (mut consumed, mut answered) = (0, 0);
         let then = loop {
             match record::split(input.get(consumed..).unwrap_or_default()) {
                 Ok(None) => break Then::Read,
                 Ok(Some(record)) => {
                     consumed += record.len;
-                    match self.take(&record, &mut pending, output, before_waiting) {
-                        Then::Read => {}
-                        then => break then,
+                    let was_pending = pending.is_some();
+                    let then = self.take(&record, &mut pending, output, before_waiting);
+                    answered += usize::from(was_pending && pending.is_none());
+                    if then != Then::Read {
+                        break then;
                     }
                 }
                 Err(error) => {
@@ -121,7 +123,7 @@ impl<A: Application> Session for Connection<A> {
         if then == Then::Read {
             self.pending = pending.map(Pending::into_owned);
         }
-        Advance { consumed, then }
+        Advance { consumed, answered, then }
     }
 
     fn activity(&self) -> Activity {

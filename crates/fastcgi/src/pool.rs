@@ -155,10 +155,10 @@ impl<P: Protocol> Pool<P> {
         self.provide(wanted);
     }
 
-    /// A place among the workers that wait for a peer to read: an eighth of them. More would
+    /// A place among the workers that wait for a peer to read: an eighth of them, or one. More would
     /// leave none for the others, who read.
     pub(crate) fn place_to_send(&self) -> Option<Sending<'_>> {
-        let places = self.settings.workers / 8;
+        let places = (self.settings.workers / 8).max(1);
         let one_more = |sending| (sending < places).then_some(sending + 1);
         let entered = self.sending.fetch_update(SeqCst, SeqCst, one_more);
         entered.ok().map(|_| Sending(&self.sending))
@@ -407,7 +407,7 @@ mod tests {
 
     impl Session for ClosesAtOnce {
         fn advance(&mut self, _: &[u8], _: &mut Vec<u8>, _: &dyn Fn()) -> Advance {
-            Advance { consumed: 1, then: Then::Close }
+            Advance { consumed: 1, answered: 0, then: Then::Close }
         }
 
         fn activity(&self) -> Activity {

@@ -55,6 +55,9 @@ pub trait Protocol: Send + Sync + 'static {
 pub struct Advance {
     /// Octets of `input` that are done with.
     pub consumed: usize,
+    /// Requests that were answered. What is left over then belongs to another one, which
+    /// has all of [`Settings::read_timeout`] to come in.
+    pub answered: usize,
     /// What follows once `output` is sent.
     pub then: Then,
 }

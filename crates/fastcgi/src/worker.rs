@@ -96,6 +96,9 @@ fn serve<P: Protocol>(
         Then::Discard => return begin_discard(peer),
         Then::Read => {}
     }
+    if advance.answered > 0 {
+        peer.request_deadline = None;
+    }
     if buffers.consume(advance.consumed).is_err() {
         log::warn!("connection closed, too much unconsumed: octets={}", buffers.filled);
         return After::Close;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
 use super::{Connection, World, post};
 use crate::support::ocsp::{Answer, MALFORMED};
@@ -30,6 +31,20 @@ fn a_connection_is_kept_and_requests_may_be_sent_ahead() {
             assert_eq!(Answer::read(&connection.response().body).statuses(), ["good"]);
         }
     });
+}
+
+#[test]
+fn each_request_sent_ahead_has_its_own_time_to_come_in() {
+    let world = World::new("[limits]\nread_timeout = \"1s\"\n");
+    let mut connection = Connection::to(&world.responder);
+    let question = post(&world.about("0a1b").der());
+    let (first, second) = question.split_at(question.len() / 2);
+    connection.send(first);
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(250));
+        connection.send(&[second, first].concat());
+        assert_eq!(Answer::read(&connection.response().body).statuses(), ["good"]);
+    }
 }
 
 #[test]

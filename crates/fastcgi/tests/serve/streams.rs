@@ -23,7 +23,7 @@ impl Feed {
 
     pub fn feed(&mut self, octets: &[u8]) -> Then {
         self.leftover.extend(octets);
-        let Advance { consumed, then } =
+        let Advance { consumed, then, .. } =
             self.connection.advance(&self.leftover, &mut self.output, &|| ());
         assert!(consumed <= self.leftover.len());
         self.leftover.drain(..consumed);
