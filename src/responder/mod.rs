@@ -126,7 +126,7 @@ impl Responder {
         Request::from_der(der, self.policy.request_certificates).is_ok_and(|request| {
             let cert_id = request.first();
             self.issuers.iter().any(|issuer| issuer.is_named_by(cert_id))
-                || self.presigned.find(cert_id).is_some()
+                || self.presigned.find(cert_id, self.clock.now()).is_some()
         })
     }
 
@@ -166,7 +166,8 @@ impl Responder {
 
     /// What others have signed of certificates that are not our issuers'.
     fn presigned(&self, request: &Request<'_>, now: Timestamp) -> Reply {
-        let Some(answer) = request.single().and_then(|cert_id| self.presigned.find(cert_id)) else {
+        let Some(answer) = request.single().and_then(|cert_id| self.presigned.find(cert_id, now))
+        else {
             log::debug!("not one of our issuers: serial={}", request.first().serial());
             return Reply::Error(ErrorStatus::Unauthorized);
         };

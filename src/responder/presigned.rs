@@ -98,16 +98,20 @@ impl Presigned {
         Ok((loaded, refused))
     }
 
-    /// The answer to a question, whether it is over or not; of several, the newest.
+    /// The answer to a question, whether it is over or not; of several, the newest that has
+    /// begun at `now`.
     #[must_use]
-    pub fn find(&self, cert_id: &CertId<'_>) -> Option<&PresignedAnswer> {
+    pub fn find(&self, cert_id: &CertId<'_>, now: Timestamp) -> Option<&PresignedAnswer> {
         let answers = self.by_serial.get(&cert_id.serial())?;
         answers
             .iter()
             .filter(|answer| {
                 CertId::from_der(&answer.cert_id).is_ok_and(|other| other.asks_the_same(cert_id))
             })
-            .max_by_key(|answer| answer.validity.this_update)
+            .max_by_key(|answer| {
+                let this_update = answer.validity.this_update;
+                (this_update <= now, this_update)
+            })
     }
 
     /// Every answer.

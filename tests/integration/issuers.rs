@@ -297,6 +297,9 @@ fn put_rivals_and_one_with_a_nonce(site: &Site, root: &ThrowawayCa) -> Vec<u8> {
     fs::write(site.path("presigned/older.der"), older).unwrap();
     let newer = signed_by(root, "7b", (now - 80, now + 500));
     fs::write(site.path("presigned/newer.der"), &newer).unwrap();
+    // Put there in advance, it waits for its turn.
+    let next = signed_by(root, "7b", (now + 400, now + 1900));
+    fs::write(site.path("presigned/next.der"), next).unwrap();
     let request = about_with_nonce(root, "7c");
     fs::write(site.path("request.der"), request).unwrap();
     sign_elsewhere(site, "nonce.der", ("root.crt", "root.key", "7c"));
