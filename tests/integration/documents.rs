@@ -8,6 +8,8 @@ use ocsp_fcgi::config::{Config, Database, KEYS};
 use ocsp_fcgi::signer::password::PasswordSource;
 use ocsp_fcgi::store::crl::Unlisted;
 
+mod links;
+
 #[test]
 fn the_example_configuration_is_valid_and_has_no_warning() {
     let (config, warnings) = parse(EXAMPLE);
@@ -140,6 +142,18 @@ fn each_example_without_a_default_can_be_written() {
     let shared = uncommented(&shared, "#issuer_value = ");
     let Database::Mysql(options) = &parse(&shared).0.issuers[0].database else { panic!() };
     assert_eq!(options.mapping.issuer.as_deref(), Some("tls"));
+}
+
+#[test]
+fn the_configurations_of_docs_sources_are_valid_and_have_no_warning() {
+    let document = include_str!("../../docs/sources.md");
+    let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut whole = 0;
+    for text in blocks {
+        assert!(parse(text).1.is_empty(), "{text}");
+        whole += 1;
+    }
+    assert_eq!(whole, 5);
 }
 
 #[test]
