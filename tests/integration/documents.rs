@@ -8,6 +8,7 @@ use ocsp_fcgi::config::{Config, Database, KEYS};
 use ocsp_fcgi::signer::password::PasswordSource;
 use ocsp_fcgi::store::crl::Unlisted;
 
+mod defaults;
 mod links;
 
 #[test]
@@ -305,7 +306,7 @@ fn name_of_function(line: &str) -> Option<&str> {
 const EXAMPLE: &str = include_str!("../../config.toml.example");
 /// What stands in the example for its form; `password_file` names a file that must
 /// exist.
-const NO_DEFAULT: [&str; 21] = [
+const NO_DEFAULT: [&str; 18] = [
     "index",
     "crl",
     "unlisted",
@@ -324,7 +325,4 @@ const NO_DEFAULT: [&str; 21] = [
     "password_file",
     "tls_ca",
     "signing_threads",
-    "certificate",
-    "key",
-    "signer",
 ];
