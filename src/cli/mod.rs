@@ -25,7 +25,7 @@ mod respond;
 mod serve;
 
 /// OCSP responder for nginx and Apache: looks certificates up in a MySQL, MariaDB or
-/// SQLite table and signs the answers.
+/// SQLite table, an index.txt or a CRL, and signs the answers.
 ///
 /// Without a command it finds out how it was started: as a FastCGI server by a web
 /// server, spawn-fcgi or systemd (a listening socket on descriptor 0 or in
