@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -141,7 +142,10 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 
 /// Writes a file as answers are written, and removes it.
 fn check_folder(folder: &Path, tally: &mut Tally) {
-    let written = fs::create_dir_all(folder)
+    let written = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
         .and_then(|()| tempfile::Builder::new().suffix(".tmp").tempfile_in(folder).map(drop));
     match written.and_then(|()| closed_below(folder)) {
         Ok(None) => tally.fine(&format!("cache folder {} can be written", folder.display())),

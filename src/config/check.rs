@@ -185,6 +185,7 @@ fn flat_issuer(
         &["issuer", "itsigner"],
         "no CA, wanted itcert and itkey, or [[issuer]] with certificate and key",
     );
+    sources::report_all_revoked(file, None, policy, database);
     Some(Issuer {
         certificate: certificate.value?,
         key: key.value?,
@@ -213,6 +214,7 @@ fn issuer(
         key_password(section, ["key_password_file", "key_password_credential", "key_password_env"]);
     let next = next_signer(section);
     let policy = answers::policy_of_issuer(file, section, policy);
+    sources::report_all_revoked(file, Some(section), &policy, database.as_ref());
     Some(Issuer {
         certificate: certificate.value?,
         key: key.value?,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::file::{Field, File, Section, word};
 use crate::config::{Database, mapping};
+use crate::responder::policy::{NonIssued, Policy};
 use crate::store::crl::Unlisted;
 
 /// A file that a section names as its source.
@@ -110,6 +111,27 @@ pub(super) fn of_issuer(
     }
     mapping.issuer = value.value;
     Some(database)
+}
+
+/// A CRL that says nothing of valid certificates, and a policy by which what has no row
+/// is revoked. `section` is that of the CA, where it has one.
+pub(super) fn report_all_revoked(
+    file: &File<'_>,
+    section: Option<&Section<'_>>,
+    policy: &Policy,
+    database: Option<&Database>,
+) {
+    let says_nothing = matches!(database, Some(Database::Crl(_, Unlisted::Unknown)));
+    if !says_nothing || policy.non_issued != NonIssued::Revoked {
+        return;
+    }
+    let own = section.and_then(|section| section.at("non_issued"));
+    if let Some(at) = own.or_else(|| file.section("answers").at("non_issued")) {
+        let problem = "non_issued is \"revoked\", and a CRL does not tell which certificates are \
+                       valid: each of them would be revoked; wanted unlisted = \"good\", or \
+                       another non_issued";
+        file.report.error(at, problem.to_owned());
+    }
 }
 
 /// `issuer_value` and the column that it stands in go together.

@@ -136,6 +136,8 @@ fn check_says_ok_to_what_is_well() {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
     assert!(!stdout.contains("WRONG"), "{stdout}");
+    let mode = fs::metadata(site.path("cache")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
 }
 
 #[test]
