@@ -173,7 +173,9 @@ impl Run<'_> {
             let rows = page.listed.len() + page.unreadable.len();
             let serials = self.chosen(page);
             // So that no row is old when its answer is signed, however slowly that goes.
-            let most = self.plan.rate.map_or(usize::MAX, |rate| rate.clamp(8, 240) as usize);
+            let threads = u32::try_from(self.plan.threads.max(1)).unwrap_or(u32::MAX);
+            let of_each = |rate: u32| (rate / threads).clamp(1, 240) as usize;
+            let most = self.plan.rate.map_or(usize::MAX, of_each);
             for serials in serials.chunks(most) {
                 self.sign_all(serials)?;
             }

@@ -110,11 +110,17 @@ impl Entry {
         self.confirmed_uptime.store(uptime(), Ordering::Relaxed);
     }
 
+    /// The same, or never, where that is still to come: the clock went back.
+    #[must_use]
+    pub fn confirmed_by(&self, now: Timestamp) -> Timestamp {
+        Some(self.confirmed()).filter(|confirmed| *confirmed <= now).unwrap_or(Timestamp::EPOCH)
+    }
+
     /// Whether the row was read later for this one than for `other`; within the same
     /// second, which tells nothing, one that says revoked is believed.
     #[must_use]
-    pub fn supersedes(&self, other: &Self) -> bool {
-        let (own, others) = (self.confirmed(), other.confirmed());
+    pub fn supersedes(&self, other: &Self, now: Timestamp) -> bool {
+        let (own, others) = (self.confirmed_by(now), other.confirmed_by(now));
         own > others || (own == others && self.status != other.status && !self.is_good())
     }
 
@@ -127,9 +133,14 @@ impl Entry {
     /// What is left of the freshness window; zero when the row must be read again.
     #[must_use]
     pub fn fresh_for(&self, now: Timestamp, window: Duration) -> Duration {
-        let left = now.left_of(window, self.confirmed());
         let since = uptime().saturating_sub(self.confirmed_uptime.load(Ordering::Relaxed));
-        if Duration::from_millis(since) < window { left } else { Duration::ZERO }
+        let since = Duration::from_millis(since);
+        if since >= window {
+            return Duration::ZERO;
+        }
+        // In whole seconds, as the other is: both are the same unless the clock was set.
+        let left = window.saturating_sub(Duration::from_secs(since.as_secs()));
+        left.min(now.left_of(window, self.confirmed()))
     }
 
     /// Whether the caller is the first in this second to read the row ahead of time.
@@ -170,3 +181,22 @@ const LONGEST_READING: i64 = 60;
 /// out again while entries come and go: with a million certificates asked once, 64 MiB of
 /// entries counted with 300 were 90 MiB of memory.
 const OVERHEAD: usize = 650;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_prolong_the_window() {
+        let at = Timestamp::from_unix;
+        let validity = Validity { this_update: at(0), next_update: at(100_000) };
+        let signer = SignerTag::of(b"certificate");
+        let entry = Entry::new((b"answer", signer), CertStatus::Good, validity, at(1_000));
+        let window = Duration::from_secs(10);
+        assert_eq!(entry.fresh_for(at(1_000), window), window);
+        assert_eq!(entry.fresh_for(at(1_004), window), Duration::from_secs(6));
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(entry.fresh_for(at(1_000), window) <= Duration::from_secs(9));
+        assert_eq!(entry.fresh_for(at(1_000), Duration::from_secs(1)), Duration::ZERO);
+    }
+}

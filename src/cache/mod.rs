@@ -126,7 +126,7 @@ impl ResponseCache {
         ));
         let in_memory = self.memory.get(cert_id.der());
         let is_later =
-            |other: Arc<Entry>| other.signer() != self.signer || entry.supersedes(&other);
+            |other: Arc<Entry>| other.signer() != self.signer || entry.supersedes(&other, now);
         if in_memory.is_none_or(is_later) {
             self.memory.put(cert_id.der(), Arc::clone(&entry));
         }
@@ -216,13 +216,18 @@ impl ResponseCache {
 
     /// Forgets an answer that says something else than `seen` does, and whose row was not
     /// read later.
-    pub fn forget_superseded(&self, cert_id: &CertId<'_>, seen: &Entry) {
-        let (status, at) = (seen.status(), seen.confirmed());
+    pub fn forget_superseded(&self, cert_id: &CertId<'_>, seen: &Entry, now: Timestamp) {
+        let (status, at) = (seen.status(), seen.confirmed_by(now));
         self.forget_if(
             cert_id,
-            |entry| entry.status() != status && entry.confirmed() <= at,
-            |kept| !kept.says(status) && kept.confirmed <= at,
+            |entry| entry.status() != status && entry.confirmed_by(now) <= at,
+            |kept| !kept.says(status) && (kept.confirmed <= at || kept.confirmed > now),
         );
+    }
+
+    /// Forgets an answer that says `good`.
+    pub fn forget_good(&self, cert_id: &CertId<'_>) {
+        self.forget_if(cert_id, Entry::is_good, |kept| kept.says(CertStatus::Good));
     }
 
     /// A file that is no answer to the question is forgotten, too.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{Disk, Kept};
 use crate::ocsp::{CertId, ErrorStatus};
-use crate::responder::answers::forget_others;
+use crate::responder::answers::{LONG_WAIT, forget_others};
 use crate::responder::decision::validity;
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
@@ -76,22 +76,22 @@ impl Responder {
         let due = if file.is_some() { Due::Again } else { Due::New };
         let kept = file.as_ref().and_then(|file| Kept::of(file, cert_id));
         let says_so = kept.as_ref().is_some_and(|kept| kept.says(seen.record.status));
-        if let Some(kept) = &kept {
-            if kept.is_seen_later(seen.record.status, seen.at, now) {
-                return Due::Overtaken;
-            }
-            if says_so && self.is_enough(issuer, kept, seen, now, left) {
-                return Due::Kept;
-            }
+        let is_overtaken = |kept: &Kept<'_>| kept.is_seen_later(seen.record.status, seen.at, now);
+        if kept.as_ref().is_some_and(is_overtaken) {
+            return Due::Overtaken;
         }
-        if seen.record.status != CertStatus::Good && !says_so {
+        if seen.record.status != CertStatus::Good {
             forget_others(issuer, &cert_id.serial(), Some(seen.record.status));
         }
-        due
+        match &kept {
+            Some(kept) if says_so && self.is_enough(issuer, kept, seen, now, left) => Due::Kept,
+            _ => due,
+        }
     }
 
     /// Signs what the row says, and keeps it on disk, unless another process has seen the
-    /// row later and kept something else meanwhile.
+    /// row later and kept something else meanwhile. One that was good longer ago than a
+    /// second is read once more.
     ///
     /// # Errors
     ///
@@ -100,9 +100,22 @@ impl Responder {
         &self,
         (issuer, disk): (Acting<'_>, &Disk),
         cert_id: &CertId<'_>,
-        seen: Seen,
-        due: Due,
+        mut seen: Seen,
+        mut due: Due,
     ) -> Result<Due, AheadError> {
+        let at = self.now();
+        if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > LONG_WAIT {
+            let record = self.find(issuer, cert_id).map_err(AheadError::NotSigned)?;
+            let Some(record) = record else {
+                forget_others(issuer, &cert_id.serial(), None);
+                return Ok(Due::Overtaken);
+            };
+            if record.status != CertStatus::Good {
+                forget_others(issuer, &cert_id.serial(), Some(record.status));
+                due = Due::Again;
+            }
+            seen = Seen { record, at };
+        }
         let signed = self.signed(issuer, cert_id, seen.record, seen.at);
         let (der, _) = signed.map_err(AheadError::NotSigned)?;
         if due == Due::New

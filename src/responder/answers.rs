@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Entry, Making};
+use crate::cache::{Entry, Making, ResponseCache};
 use crate::http::caching::Representation;
 use crate::logging::{chain, quoted};
 use crate::ocsp::response::{self, ExtendedRevoke};
@@ -253,20 +253,28 @@ impl Responder {
 /// spelling of the question: nobody is to get it any more, even if the store goes out of
 /// reach now.
 pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<CertStatus>) {
-    issuer.cache().overtake(serial);
-    for_each_spelling(issuer, serial, |cert_id| issuer.cache().forget_unless(cert_id, status));
+    for_each_kept(issuer, serial, |cache, cert_id| cache.forget_unless(cert_id, status));
 }
 
-/// The same where the row was not read now: `seen`, which is not good, was found in the
-/// folder. What has been read later stays.
-pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry) {
-    issuer.cache().overtake(serial);
-    for_each_spelling(issuer, serial, |cert_id| issuer.cache().forget_superseded(cert_id, seen));
+/// The same where the row was not read now: `seen`, which is not good and is about to be
+/// given, was found in the folder. What has been read later stays.
+pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry, now: Timestamp) {
+    for_each_kept(issuer, serial, |cache, cert_id| cache.forget_superseded(cert_id, seen, now));
 }
 
-fn for_each_spelling(issuer: Acting<'_>, serial: &Serial, forget: impl Fn(&CertId<'_>)) {
+/// Of everybody who signs for the CA: a successor may have signed ahead.
+fn for_each_kept(
+    issuer: Acting<'_>,
+    serial: &Serial,
+    forget: impl Fn(&ResponseCache, &CertId<'_>),
+) {
     let spellings = issuer.certificate().hashes().cert_ids(serial);
-    spellings.iter().filter_map(|der| CertId::from_der(der).ok()).for_each(|it| forget(&it));
+    for acting in issuer.each_acting() {
+        acting.cache().overtake(serial);
+        for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
+            forget(acting.cache(), &cert_id);
+        }
+    }
 }
 
 /// An answer about one certificate, without a nonce.
@@ -302,4 +310,4 @@ fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
 }
 
 /// For a signature, in whole seconds.
-const LONG_WAIT: Duration = Duration::from_secs(1);
+pub(super) const LONG_WAIT: Duration = Duration::from_secs(1);

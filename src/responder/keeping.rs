@@ -75,7 +75,7 @@ impl Responder {
             if !is_good || !making.is_overtaken() {
                 return reply;
             }
-            issuer.cache().remove(cert_id);
+            issuer.cache().forget_good(cert_id);
             now = self.clock.now();
         }
         Reply::Error(ErrorStatus::TryLater)
@@ -95,7 +95,7 @@ impl Responder {
             if let Some(entry) = &cached
                 && !entry.fresh_for(now, window).is_zero()
             {
-                return Reply::Kept(Arc::clone(entry));
+                return found(issuer, cert_id, Arc::clone(entry), now);
             }
         }
         let record = match self.find(issuer, cert_id) {
@@ -152,10 +152,11 @@ impl Responder {
         // Another process may have seen the row later than we did.
         let on_disk = self.load(issuer, cert_id, now);
         let latest = match (cached, on_disk) {
-            (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached) => Some(on_disk),
+            (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached, now) => Some(on_disk),
             (cached, on_disk) => cached.or(on_disk),
         };
-        latest.map_or(Reply::Error(ErrorStatus::TryLater), Reply::Kept)
+        latest
+            .map_or(Reply::Error(ErrorStatus::TryLater), |entry| found(issuer, cert_id, entry, now))
     }
 
     /// The answer signed anew when half of its validity is over; the old one,
@@ -186,12 +187,17 @@ impl Responder {
         cert_id: &CertId<'_>,
         now: Timestamp,
     ) -> Option<Arc<Entry>> {
-        let loaded = issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer));
-        if let Some(entry) = loaded.as_ref().filter(|entry| !entry.is_good()) {
-            forget_superseded(issuer, &cert_id.serial(), entry);
-        }
-        loaded
+        issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
     }
+}
+
+/// Gives what was found in the folder, without reading the row: where that is not good,
+/// nobody is to get anything else any more.
+fn found(issuer: Acting<'_>, cert_id: &CertId<'_>, entry: Arc<Entry>, now: Timestamp) -> Reply {
+    if !entry.is_good() {
+        forget_superseded(issuer, &cert_id.serial(), &entry, now);
+    }
+    Reply::Kept(entry)
 }
 
 /// Of a row that says good each time, and something else for others meanwhile.

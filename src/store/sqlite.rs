@@ -65,11 +65,15 @@ struct Idle {
     paused_until: Option<Instant>,
 }
 
-/// What tells a file from the one that takes its place.
+/// What tells a file from the one that takes its place, and from itself once it is written
+/// to: SQLite tells that, too, but not where another file was copied over it whose counter
+/// of changes is the same, as that of one made anew by the same statements.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
     inode: u64,
+    size: u64,
+    changed: (i64, i64),
 }
 
 impl Sqlite {
@@ -271,7 +275,12 @@ fn found_by(plan: &str, serial: &str) -> Finding {
 
 impl FileId {
     fn of(file: &Metadata) -> Self {
-        Self { device: file.dev(), inode: file.ino() }
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use ocsp_fcgi::responder::ahead::Due;
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
@@ -56,6 +57,130 @@ fn who_reads_a_row_that_one_name_knows_to_be_revoked_forgets_the_others() {
     assert_eq!(world.told(&world.sha1), told_revoked());
     world.hide_store();
     assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn a_revocation_is_forgotten_by_no_successor_of_the_signer() {
+    let now = SystemClock.now();
+    let handover = now.saturating_add(LATER);
+    let world = World::with_successor(LONG_WINDOW, handover);
+    world.at(now);
+    // As `cache warm --next` does.
+    let ahead = World::succeeding(&world, LONG_WINDOW, now);
+    assert_eq!(ahead.told(&ahead.sha1), "good");
+    assert_eq!(files(&world.site.path("cache")).len(), 1);
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.hide_store();
+    world.at(handover);
+    assert_eq!(world.told(&world.sha1), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn a_confirmation_to_come_does_not_outdo_a_revocation_in_the_folder() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    for ahead in [now, now.saturating_add(LONG_WINDOW)] {
+        world.at(ahead);
+        assert_eq!(world.told(&world.sha1), "good");
+    }
+    // The clock is set right.
+    world.at(now);
+    world.revoke("0a1b");
+    let other = World::beside(&world, WINDOW);
+    other.at(now);
+    assert_eq!(other.told(&other.sha1), told_revoked());
+    world.hide_store();
+    assert_eq!(world.told(&world.nonce()), told_revoked());
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    assert_eq!(files(&world.site.path("cache")).len(), 1);
+}
+
+// rule: ANS-6
+#[test]
+fn a_revocation_found_in_the_folder_outdoes_a_confirmation_to_come_by_every_name() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    for ahead in [now, now.saturating_add(LONG_WINDOW)] {
+        world.at(ahead);
+        assert_eq!(world.told(&world.sha256), "good");
+    }
+    world.at(now);
+    world.revoke("0a1b");
+    let other = World::beside(&world, WINDOW);
+    other.at(now);
+    assert_eq!(other.told(&other.sha1), told_revoked());
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.hide_store();
+    assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn a_revocation_found_in_the_folder_without_the_store_counts_by_every_name() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    world.at(now);
+    assert_eq!(world.told(&world.sha256), "good");
+    world.revoke("0a1b");
+    let other = World::beside(&world, WINDOW);
+    other.at(now);
+    assert_eq!(other.told(&other.sha1), told_revoked());
+    world.hide_store();
+    world.at(now.saturating_add(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
+fn what_is_signed_ahead_long_after_its_row_was_read_is_read_once_more() {
+    let world = World::new(LONG_WINDOW);
+    let now = SystemClock.now();
+    world.at(now);
+    let before = now.saturating_sub(LATER);
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha256), told_revoked());
+    let (due, done) = world.warm(CertStatus::Good, before);
+    assert_eq!((due, done.unwrap()), (Due::New, Due::Again));
+    let other = World::beside(&world, LONG_WINDOW);
+    assert_eq!(other.told(&other.sha1), told_revoked());
+    assert_eq!(other.reads(), 0, "that is in the folder");
+    // The row is gone; and nobody can tell.
+    world.site.set_status("0a1b", CertStatus::Unknown);
+    assert_eq!(world.warm(CertStatus::Good, before).1.unwrap(), Due::Overtaken);
+    assert!(files(&world.site.path("cache")).is_empty());
+    world.hide_store();
+    assert!(world.warm(CertStatus::Good, before).1.is_err());
+    assert!(files(&world.site.path("cache")).is_empty());
+}
+
+// rule: ANS-6
+#[test]
+fn what_signs_ahead_forgets_the_others_though_one_name_knows() {
+    let world = World::new(Duration::ZERO);
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.site.set_status("0a1b", CertStatus::Good);
+    assert_eq!(world.told(&world.sha256), "good");
+    world.revoke("0a1b");
+    assert_eq!(world.warm(revoked(), SystemClock.now()).0, Due::Kept);
+    assert_eq!(files(&world.site.path("cache")).len(), 1);
+}
+
+#[test]
+fn a_hold_that_is_over_costs_one_reading() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(WINDOW * 2));
+    world.revoke("0a1b");
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    world.site.set_status("0a1b", CertStatus::Good);
+    let other = World::beside(&world, WINDOW);
+    assert_eq!(other.told(&other.sha1), "good");
+    assert_eq!(other.reads(), 1);
 }
 
 // rule: ANS-5

@@ -367,7 +367,8 @@ fn moment(value: &Value) -> Moment {
         }
         Value::Bytes(text) => Moment::Text(String::from_utf8_lossy(text).into_owned()),
         Value::Int(seconds) => Moment::Unix(*seconds),
-        Value::UInt(seconds) => i64::try_from(*seconds).map_or(Moment::Null, Moment::Unix),
+        // More than there are seconds: no time, but not none.
+        Value::UInt(seconds) => Moment::Unix(i64::try_from(*seconds).unwrap_or(i64::MAX)),
         Value::Float(_) | Value::Double(_) => Moment::Other("a floating-point number"),
         Value::Time(..) => Moment::Other("TIME"),
     }
@@ -384,6 +385,13 @@ const MAX_PACKET: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // rule: ANS-1
+    #[test]
+    fn a_number_that_is_no_time_is_not_taken_for_none() {
+        let moment = moment(&Value::UInt(u64::MAX));
+        assert!(!moment.is_nothing(), "{moment}");
+    }
 
     #[test]
     fn every_family_of_a_host_is_tried_once_in_its_order() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use ocsp_fcgi::cache::{Memory, ResponseCache};
-use ocsp_fcgi::demo::KeyKind;
-use ocsp_fcgi::ocsp::ErrorStatus;
+use ocsp_fcgi::demo::{KeyKind, Purpose};
+use ocsp_fcgi::ocsp::{self, ErrorStatus};
+use ocsp_fcgi::responder::ahead::{AheadError, Due, Seen};
 use ocsp_fcgi::responder::issuers::{Issuer, Issuers, TakeOver};
 use ocsp_fcgi::responder::policy::{NonIssued, Policy};
 use ocsp_fcgi::responder::presigned::Presigned;
@@ -17,7 +18,8 @@ use ocsp_fcgi::responder::signing::Signing;
 use ocsp_fcgi::responder::{Capacity, Reply, Responder};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::signer::certificate::Certificate;
-use ocsp_fcgi::signer::key::Key;
+use ocsp_fcgi::signer::key::{self, Key, KeySource};
+use ocsp_fcgi::signer::private_file::ReadableByOthers;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
@@ -50,20 +52,33 @@ pub struct Moved(AtomicI64);
 
 impl World {
     pub fn new(freshness: Duration) -> Self {
-        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, 10)
+        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, 10, None)
+    }
+
+    /// Whose signer has a successor from then on.
+    pub fn with_successor(freshness: Duration, from: Timestamp) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        site.delegate(Purpose::OcspSigner);
+        Self::of(Arc::new(site), freshness, 10, Some(from))
+    }
+
+    /// Another process, in which the successor of [`World::with_successor`] signs from then
+    /// on.
+    pub fn succeeding(other: &Self, freshness: Duration, from: Timestamp) -> Self {
+        Self::of(Arc::clone(&other.site), freshness, 10, Some(from))
     }
 
     /// Another process over the same table and cache folder.
     pub fn beside(other: &Self, freshness: Duration) -> Self {
-        Self::of(Arc::clone(&other.site), freshness, 10)
+        Self::of(Arc::clone(&other.site), freshness, 10, None)
     }
 
     /// With so many places for questions that are no repeats.
     pub fn with_places(slow: usize, freshness: Duration) -> Self {
-        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, slow)
+        Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, slow, None)
     }
 
-    fn of(site: Arc<Site>, freshness: Duration, slow: usize) -> Self {
+    fn of(site: Arc<Site>, freshness: Duration, slow: usize, successor: Option<Timestamp>) -> Self {
         let clock = Arc::new(Moved::default());
         let identity = &site.ca.identity;
         let certificate = || Certificate::new(identity.certificate.clone()).unwrap();
@@ -76,9 +91,25 @@ impl World {
         let key = Key::in_memory(identity.key.clone());
         let signer = Signer::new(key, certificate(), RsaPadding::Pkcs1).unwrap();
         let (memory, folder) = (Arc::new(Memory::new(1 << 20)), site.path("cache"));
-        let cache = ResponseCache::new(memory, Some(&folder), signer.certificate().der());
+        let cache = |signer: &Signer| {
+            let memory = Arc::clone(&memory);
+            ResponseCache::new(memory, Some(&folder), signer.certificate().der())
+        };
         let mut issuer = Issuer::new(IssuerId(0), certificate(), policy, Arc::new(store));
-        issuer.add(signer, cache, TakeOver::BeforeTheEnd);
+        let own = cache(&signer);
+        issuer.add(signer, own, TakeOver::BeforeTheEnd);
+        if let Some(from) = successor {
+            let source = KeySource {
+                path: site.path("signer.key"),
+                password: None,
+                others: ReadableByOthers::Refuse,
+            };
+            let key = key::load(&source).unwrap();
+            let certificate = Certificate::load(&site.path("signer.crt")).unwrap();
+            let next = Signer::new(key, certificate, RsaPadding::Pkcs1).unwrap();
+            let own = cache(&next);
+            issuer.add(next, own, TakeOver::At(from));
+        }
         let signing = Arc::new(Signing::new(1, 10));
         let capacity = Capacity { slow, signing: Arc::clone(&signing) };
         let (issuers, presigned) = (Issuers::new(vec![issuer]), Presigned::default());
@@ -90,6 +121,11 @@ impl World {
         let (sha256, sha384) = (hashed(SHA256), hashed(SHA384));
         let (responder, reads) = (Arc::new(responder), Mutex::new(reads));
         Self { site, clock, responder, signing, reads, then, sha1, sha256, sha384 }
+    }
+
+    /// The question by SHA-1 with a nonce.
+    pub fn nonce(&self) -> Vec<u8> {
+        self.site.about("0a1b").with_nonce(b"nonce").der()
     }
 
     /// Puts the clock there.
@@ -113,6 +149,19 @@ impl World {
 
     pub fn revoke(&self, serial: &str) {
         self.site.set_status(serial, revoked());
+    }
+
+    /// What `cache warm` finds due, and writes, about the question by SHA-1, having seen
+    /// `status` in its row at that time.
+    pub fn warm(&self, status: CertStatus, at: Timestamp) -> (Due, Result<Due, AheadError>) {
+        let certificate = &self.site.ca.identity.certificate;
+        let der = CertId::new(certificate, "0a1b").der();
+        let cert_id = ocsp::CertId::from_der(&der).unwrap();
+        let issuer = self.responder.issuers().find(&cert_id, self.responder.now()).unwrap();
+        let place = (issuer, issuer.cache().disk().unwrap());
+        let seen = Seen { record: CertRecord::listed(status), at };
+        let due = self.responder.due(place, &cert_id, seen, Duration::ZERO);
+        (due, self.responder.sign_ahead(place, &cert_id, seen, due))
     }
 
     pub fn told(&self, der: &[u8]) -> String {
@@ -195,6 +244,7 @@ impl StatusStore for Told {
 pub fn told(reply: &Reply) -> String {
     match reply {
         Reply::Kept(entry) => Answer::read(entry.der()).statuses().concat(),
+        Reply::WithNonce(der) => Answer::read(der).statuses().concat(),
         Reply::Error(ErrorStatus::Unauthorized) => "unauthorized".to_owned(),
         Reply::Error(ErrorStatus::TryLater) => "tryLater".to_owned(),
         other => panic!("{other:?}"),
