@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     let (mut tallies, seen) = thread::scope(|scope| {
         let asking = scope.spawn(|| load.run(PHASES.len()));
         // Ends the threads when this one panics.
-        let over = support::web::OnDrop(&load.over);
+        let over = support::OnDrop(&load.over);
         let seen: Vec<Seen> =
             (0..PHASES.len()).map(|number| phase(&mut world, &load, number)).collect();
         drop(over);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::question::{Examiner, Form, Outcome, Signature};
-use crate::support::web::OnDrop;
+use crate::support::OnDrop;
 use crate::truth::{FRESHNESS, Status};
 use crate::world::World;
 

@@ -13,7 +13,7 @@ use crate::each::{Tally, in_a_word};
 use crate::load::{Load, Outcome, Questions};
 use crate::peers::{Nginx, processes};
 use crate::support::client::{Client, post};
-use crate::support::eventually;
+use crate::support::{OnDrop, eventually};
 use crate::table::{Case, milliseconds, print};
 use crate::world::{World, database_server, fill};
 
@@ -82,15 +82,6 @@ struct Flood<'q> {
     questions: &'q [Vec<u8>],
 }
 
-/// Ends the flood, also when what goes on meanwhile fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Flood<'_> {
     /// Runs `act` while the queue is full; and what the clients were told.
     fn during<T>(&self, act: impl FnOnce() -> T) -> (T, Tally) {
@@ -98,7 +89,7 @@ impl Flood<'_> {
             (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
         let all = Mutex::new(Tally::new());
         let done = thread::scope(|scope| {
-            let _stop = Stop(&stop);
+            let _stop = OnDrop(&stop);
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| self.ask(&stop, &next, (&refused, &all)));
             }

@@ -15,8 +15,7 @@ use crate::support::fastcgi::{
 };
 use crate::support::ocsp::{Answer, MALFORMED, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::web::OnDrop;
-use crate::support::{eventually, free_port, run};
+use crate::support::{OnDrop, eventually, free_port, run};
 
 mod resources;
 

@@ -12,11 +12,11 @@ use ocsp_fcgi::demo::KeyKind;
 
 use crate::support::apache::{Way, apache, apache_before, parent, processes};
 use crate::support::client::{Client, Said, escaped, get, post, said};
-use crate::support::eventually;
 use crate::support::everything::assert_passes_everything_on;
 use crate::support::nginx::{serve, socket};
 use crate::support::site::Site;
-use crate::support::web::{OnDrop, Relay, WebServer, revoked};
+use crate::support::web::{Relay, WebServer, revoked};
+use crate::support::{OnDrop, eventually};
 
 // rule: WEB-1, WEB-2, WEB-3, WEB-4, WEB-5, WEB-6, FCG-4
 #[test]

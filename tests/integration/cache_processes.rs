@@ -13,7 +13,7 @@ use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::support::ocsp::{Answer, CertId, NULL, Request, SHA1, SHA256, SHA384, SHA512};
 use crate::support::site::{REVOKED_AT, Running, Site};
-use crate::support::{answers, eventually, files, logged};
+use crate::support::{OnDrop, answers, eventually, files, logged};
 
 // rule: ANS-6
 #[test]
@@ -38,7 +38,7 @@ fn processes_share_a_folder_while_one_of_them_is_killed_again_and_again() {
     let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let cache = site.path("cache");
     std::thread::scope(|scope| {
-        let _end = Flag(&done);
+        let _end = OnDrop(&done);
         for (number, responder) in steady.iter().enumerate() {
             let (asked, done, answered) = (&asked, &done, &answered);
             scope.spawn(move || {
@@ -228,15 +228,6 @@ fn sends(responder: &Running, der: &[u8]) -> bool {
         stream.read(&mut [0; 4096])
     };
     exchange().is_ok_and(|count| count > 0)
-}
-
-/// Sets its flag when dropped, also by a failed assertion.
-struct Flag<'a>(&'a AtomicBool);
-
-impl Drop for Flag<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn revoked(reason: RevocationReason) -> CertStatus {

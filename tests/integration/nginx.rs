@@ -14,11 +14,11 @@ use crate::support::client::{
     Client, MALFORMED, Said, about, escaped, get, padded, post, post_in_chunks, post_to, request,
     said,
 };
-use crate::support::eventually;
 use crate::support::everything::assert_passes_everything_on;
 use crate::support::nginx::{HeldSocket, nginx, nginx_before, serve, socket};
 use crate::support::site::{Response, Site};
-use crate::support::web::{Dice, OnDrop, Relay, revoked, serve_anything};
+use crate::support::web::{Dice, Relay, revoked, serve_anything};
+use crate::support::{OnDrop, eventually};
 
 // rule: WEB-1, WEB-2, WEB-3, WEB-4, WEB-5, WEB-6, FCG-4
 #[test]

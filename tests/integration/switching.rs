@@ -14,7 +14,7 @@ use ocsp_fcgi::store::mysql::Host;
 use crate::support::mariadb::MariaDb;
 use crate::support::ocsp::{Answer, CertId, Request, SHA512, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, run};
+use crate::support::{OnDrop, eventually, free_port, run};
 
 // rule: ANS-1, ANS-2, REQ-5, RSP-1
 #[test]
@@ -91,7 +91,7 @@ fn a_database_that_stops_and_starts_under_load_makes_nothing_good_that_is_not() 
     let done = AtomicBool::new(false);
     let [right, try_later] = [const { AtomicUsize::new(0) }; 2];
     std::thread::scope(|scope| {
-        let _end = Flag(&done);
+        let _end = OnDrop(&done);
         for number in 0..4 {
             let (world, kept, unkept) = (&world, &kept, &unkept);
             let (done, right, try_later) = (&done, &right, &try_later);
@@ -244,13 +244,4 @@ fn serve_in_its_folder(site: &Site, port: u16) -> Running {
         TcpStream::connect(running.address()).ok()
     });
     running
-}
-
-/// Sets its flag when dropped, also by a failed assertion.
-struct Flag<'a>(&'a AtomicBool);
-
-impl Drop for Flag<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
