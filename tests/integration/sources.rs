@@ -12,7 +12,7 @@ use openssl::x509::X509;
 use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
 use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, http};
-use crate::support::{eventually, files, free_port, logged, run};
+use crate::support::{OnDrop, eventually, files, free_port, logged, run};
 
 // rule: ANS-6
 #[test]
@@ -24,6 +24,7 @@ fn a_revocation_by_openssl_ca_shows_within_the_window_under_load() {
     assert!(said.contains("one.crt: good") && said.contains("Response verify OK"), "{said}");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = OnDrop(&is_over);
         for serial in [&one, &two, &one] {
             let (responder, ca, is_over) = (&responder, &ca, &is_over);
             scope.spawn(move || {
@@ -42,10 +43,11 @@ fn a_revocation_by_openssl_ca_shows_within_the_window_under_load() {
         ca.revoke("one", &["-crl_reason", "keyCompromise"]);
         let revoked = Instant::now();
         let der = about(&ca.certificate(), &one);
+        let mut asked = revoked.elapsed();
         while statuses(&responder, &der) == ["good"] {
-            assert!(revoked.elapsed() < Duration::from_millis(1500), "{:?}", revoked.elapsed());
+            assert!(asked < Duration::from_secs(1), "{asked:?}");
+            asked = revoked.elapsed();
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     let said = ask(&ca.path(""), "one.crt", &responder.url());
     assert!(said.contains("one.crt: revoked") && said.contains("Reason: keyCompromise"), "{said}");
@@ -157,8 +159,10 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
     ca.write_crl("new.crl", &[]);
     replace(&ca.path("ca.crl"), fs::read(ca.path("new.crl")).unwrap());
     let changed = Instant::now();
+    let mut asked = changed.elapsed();
     while statuses(&responder, &of(&one)) == ["good"] {
-        assert!(changed.elapsed() < Duration::from_millis(1500), "{:?}", changed.elapsed());
+        assert!(asked < Duration::from_secs(1), "{asked:?}");
+        asked = changed.elapsed();
     }
     let now = SystemClock.now().civil();
     let ended = ["-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260102000000Z"];
