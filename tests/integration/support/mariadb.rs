@@ -326,7 +326,11 @@ while read -r command option; do
     start) "$@" $option </dev/null >>"$folder/log" 2>&1 & pid=$! ;;
     stop) kill -TERM "$pid" && wait "$pid" ;;
     kill) kill -KILL "$pid"; wait "$pid" ;;
-    freeze) kill -STOP "$pid" ;;
+    freeze)
+        kill -STOP "$pid"
+        # It is only sent by then: each thread stops when it gets to it.
+        while grep -qs '^State:.[RSD]' /proc/"$pid"/task/*/status; do sleep 0.01; done
+        ;;
     thaw) kill -CONT "$pid" ;;
     esac
     echo done
