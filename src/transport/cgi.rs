@@ -246,13 +246,21 @@ mod tests {
     /// The body of the response, and what is left of stdin. The writer's end stays
     /// open for as long as `peer` does.
     fn ask(variables: &[(&str, &str)], stdin: UnixStream) -> (String, usize) {
+        ask_within(&QUICK, variables, stdin)
+    }
+
+    fn ask_within(
+        limits: &Limits,
+        variables: &[(&str, &str)],
+        stdin: UnixStream,
+    ) -> (String, usize) {
         let environment = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| value.as_bytes().to_vec())
         };
         let mut output = Once::default();
         let mut left = stdin.try_clone().unwrap();
-        exchange(&Mirror, &QUICK, environment, stdin, &mut output).unwrap();
+        exchange(&Mirror, limits, environment, stdin, &mut output).unwrap();
         assert_eq!(output.0.len(), 1, "one write");
         left.set_nonblocking(true).unwrap();
         let mut rest = Vec::new();
@@ -326,7 +334,7 @@ mod tests {
             }
         });
         let variables = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "4")];
-        assert_eq!(ask(&variables, stdin).0, " abcd");
+        assert_eq!(ask_within(&Limits::default(), &variables, stdin).0, " abcd");
         writer.join().unwrap();
     }
 

@@ -228,14 +228,16 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     let foreign = Site::with_certificates(KeyKind::P256);
     sign_elsewhere(&site, "good.der", ("root.crt", "root.key", "77"));
     let now = SystemClock.now().unix();
-    fs::write(site.path("presigned/short.der"), signed_by(&root, "78", (now - 20, now + 5)))
-        .unwrap();
     fs::write(site.path("presigned/over.der"), signed_by(&root, "7a", (now - 9, now))).unwrap();
     fs::copy(foreign.path("ca.crt"), site.path("foreign.crt")).unwrap();
     fs::copy(foreign.path("ca.key"), site.path("foreign.key")).unwrap();
     sign_elsewhere(&site, "foreign.der", ("foreign.crt", "foreign.key", "79"));
     fs::write(site.path("presigned/garbage.der"), b"0").unwrap();
     let newer = put_rivals_and_one_with_a_nonce(&site, &root);
+    // The last, as its end does not wait for those that `openssl` makes.
+    let now = SystemClock.now().unix();
+    let short = signed_by(&root, "78", (now - 20, now + 5));
+    fs::write(site.path("presigned/short.der"), short).unwrap();
     let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
 
     let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
