@@ -8,12 +8,11 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use ocsp_fcgi::demo::KeyKind;
-use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::time::Timestamp;
+use ocsp_fcgi::status::RevocationReason;
 
 use crate::cache_folder::resigned;
 use crate::support::ocsp::{Answer, tlv};
-use crate::support::site::{PROGRAM, REVOKED_AT, Site};
+use crate::support::site::{PROGRAM, Site, revoked};
 use crate::support::{answers, run};
 
 mod warm;
@@ -112,7 +111,7 @@ fn show_tells_what_is_kept_beside_what_the_database_says() {
     let stdout = text(&output.stdout);
     assert!(stdout.contains("database says good\nnothing is kept\n"), "{stdout}");
     cache(&config, &["warm", "--parameters", "both"]);
-    site.set_status("0a1b", revoked());
+    site.set_status("0a1b", revoked(RevocationReason::Superseded));
     let output = show("0A:1B");
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}");
@@ -168,11 +167,6 @@ fn number(text: &str, word: &str) -> usize {
 
 fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
-}
-
-fn revoked() -> CertStatus {
-    let reason = Some(RevocationReason::Superseded);
-    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason }
 }
 
 fn text(octets: &[u8]) -> String {

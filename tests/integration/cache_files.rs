@@ -11,7 +11,7 @@ use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 
 use crate::support::files;
 use crate::support::ocsp::{Answer, CertId, TRY_LATER};
-use crate::support::site::{PROGRAM, REVOKED_AT, Site};
+use crate::support::site::{PROGRAM, Site, revoked};
 
 // rule: ANS-6
 #[test]
@@ -157,10 +157,6 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
 /// What the files in the cache folder hold.
 fn kept(site: &Site) -> Vec<Vec<u8>> {
     files(&site.path("cache")).iter().map(|path| fs::read(path).unwrap()).collect()
-}
-
-fn revoked(reason: RevocationReason) -> CertStatus {
-    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason: Some(reason) }
 }
 
 #[track_caller]

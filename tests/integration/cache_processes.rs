@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+use ocsp_fcgi::time::{Clock, SystemClock};
 
 use crate::support::ocsp::{Answer, CertId, NULL, Request, SHA1, SHA256, SHA384, SHA512};
-use crate::support::site::{REVOKED_AT, Running, Site};
+use crate::support::site::{Running, Site, revoked};
 use crate::support::{OnDrop, answers, eventually, files, logged};
 
 // rule: ANS-6
@@ -228,10 +228,6 @@ fn sends(responder: &Running, der: &[u8]) -> bool {
         stream.read(&mut [0; 4096])
     };
     exchange().is_ok_and(|count| count > 0)
-}
-
-fn revoked(reason: RevocationReason) -> CertStatus {
-    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason: Some(reason) }
 }
 
 /// The file of the only answer about a serial.

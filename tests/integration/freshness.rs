@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
-use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+use ocsp_fcgi::time::{Clock, SystemClock};
 
 use crate::support::ocsp::{
     Answer, CertId, EXTENDED_REVOKE, Request, SHA256, TRY_LATER, UNAUTHORIZED,
 };
-use crate::support::site::{REVOKED_AT, Response, Running, Site, http};
+use crate::support::site::{REVOKED_AT, Response, Running, Site, http, revoked};
 use crate::support::{eventually, files, logged};
 
 // rule: ANS-6
@@ -338,10 +338,6 @@ impl World {
     fn show_store(&self) {
         fs::rename(self.site.path("away.db"), self.site.path("certs.db")).unwrap();
     }
-}
-
-fn revoked(reason: RevocationReason) -> CertStatus {
-    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason: Some(reason) }
 }
 
 #[track_caller]

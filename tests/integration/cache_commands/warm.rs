@@ -9,16 +9,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ocsp_fcgi::demo::{KeyKind, Purpose};
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus};
+use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::ledger::StatusLedger;
 
-use super::{LOG, cache, first_line, name, number, revoked, text};
+use super::{LOG, cache, first_line, name, number, text};
 use crate::cache_folder::resigned;
 use crate::cache_processes::file_of;
 use crate::support::authority::OpensslCa;
 use crate::support::mariadb::{Database, MariaDb};
 use crate::support::ocsp::{Answer, CertId, Request, SHA256};
-use crate::support::site::{PROGRAM, Site};
+use crate::support::site::{PROGRAM, Site, revoked};
 use crate::support::{answers, eventually, files, is_answer, run};
 
 // rule: ANS-6
@@ -159,7 +159,7 @@ fn what_another_process_has_seen_later_is_not_overwritten() {
         let child = warm(&config, &["--rate", rate, "--threads", "1"]).spawn().unwrap();
         eventually("it signs", || answers(&site.path("cache")).first().cloned());
         let last_serial = format!("0{last}");
-        site.set_status(&last_serial, revoked());
+        site.set_status(&last_serial, revoked(RevocationReason::Superseded));
         let told = responder.post(&site.about(&last_serial).der());
         assert!(Answer::read(&told).statuses()[0].starts_with("revoked"));
         let output = child.wait_with_output().unwrap();
@@ -178,7 +178,7 @@ fn a_revocation_that_is_met_removes_what_is_kept_in_other_spellings() {
     let every = ["sha1", "sha256", "sha384", "sha512"].map(|hash| ["--hash", hash]).concat();
     let all = [&["warm", "--parameters", "both"], &every[..]].concat();
     assert!(first_line(&cache(&config, &all)).starts_with("signed 16, already there 0"));
-    site.set_status("0a1b", revoked());
+    site.set_status("0a1b", revoked(RevocationReason::Superseded));
     let line = first_line(&cache(&config, &["warm"]));
     assert_eq!(line, "signed 1, already there 1, revoked among them 2, failed 0");
     let left = Answer::read(&fs::read(file_of(&site, "0a1b")).unwrap());

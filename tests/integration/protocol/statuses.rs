@@ -3,11 +3,11 @@
 use std::fs;
 
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
-use ocsp_fcgi::status::{CertStatus, RevocationReason};
+use ocsp_fcgi::status::RevocationReason;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::store::{Mapping, StatusLedger};
-use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
+use ocsp_fcgi::time::{Clock, SystemClock};
 
 use super::{World, data};
 use crate::support::logged;
@@ -15,7 +15,7 @@ use crate::support::ocsp::{
     Answer, CertId, EXTENDED_REVOKE, INTERNAL_ERROR, NONCE, NULL, Request, TRY_LATER, UNAUTHORIZED,
     children, extension, tlv,
 };
-use crate::support::site::{REVOKED_AT, Running, Site};
+use crate::support::site::{REVOKED_AT, Running, Site, revoked};
 
 // rule: ANS-1, ANS-4
 #[test]
@@ -79,10 +79,9 @@ fn a_serial_without_a_row_is_answered_as_the_policy_says() {
 #[test]
 fn reasons_stand_in_revoked_info_alone_and_unspecified_nowhere() {
     let site = World::new(KeyKind::P256);
-    let time = Timestamp::from_unix(REVOKED_AT);
     for reason in RevocationReason::ALL {
         let serial = format!("0{:x}77", reason.code() % 16);
-        site.site.set_status(&serial, CertStatus::Revoked { time, reason: Some(reason) });
+        site.site.set_status(&serial, revoked(reason));
         let answer = site.ask(&site.about(&serial));
         assert_eq!(answer.statuses(), [format!("revoked {REVOKED_AT} {}", reason.code())]);
         assert!(answer.basic.tbs_response_data.responses[0].single_extensions.is_none());

@@ -27,7 +27,7 @@ use ocsp_fcgi::store::{Mapping, StatusStore, StoreError, Walk, WalkError, Wanted
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use super::ocsp::{Answer, CertId, Request, SHA256, SHA384};
-use super::site::{REVOKED_AT, Site};
+use super::site::{self, Site};
 
 /// A responder with one place at its key.
 pub struct World {
@@ -214,8 +214,7 @@ impl Clock for Moved {
 
 /// As [`World::revoke`] writes it, and as [`World::told`] tells it.
 pub fn revoked() -> CertStatus {
-    let time = Timestamp::from_unix(REVOKED_AT);
-    CertStatus::Revoked { time, reason: Some(RevocationReason::KeyCompromise) }
+    site::revoked(RevocationReason::KeyCompromise)
 }
 
 /// A store that tells when a row has been read.

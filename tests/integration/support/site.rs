@@ -29,6 +29,11 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ocsp-fcgi");
 /// 2026-01-02T03:04:05Z, when certificates of these tests are revoked.
 pub const REVOKED_AT: i64 = 1_767_323_045;
 
+/// Revoked at [`REVOKED_AT`].
+pub fn revoked(reason: RevocationReason) -> CertStatus {
+    CertStatus::Revoked { time: Timestamp::from_unix(REVOKED_AT), reason: Some(reason) }
+}
+
 /// A CA with its files in a temporary folder: `ca.crt`, `ca.key`, `certs.db`,
 /// `config.toml`, and `NAME.crt` for each certificate issued.
 pub struct Site {
@@ -69,9 +74,7 @@ impl Site {
     pub fn with_certificates(kind: KeyKind) -> Self {
         let site = Self::new(kind);
         site.issue("good", "0a1b", Some(CertStatus::Good));
-        let reason = Some(RevocationReason::KeyCompromise);
-        let time = Timestamp::from_unix(REVOKED_AT);
-        site.issue("revoked", "ff02", Some(CertStatus::Revoked { time, reason }));
+        site.issue("revoked", "ff02", Some(revoked(RevocationReason::KeyCompromise)));
         site.issue("unlisted", "0c03", None);
         site
     }
