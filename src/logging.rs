@@ -25,7 +25,7 @@ use crate::time::{Clock, SystemClock};
 use queue::{Line, Queue};
 use sink::{Form, Sink, Syslog};
 pub use text::{chain, quoted};
-pub use trouble::{Notice, Trouble};
+pub use trouble::Trouble;
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

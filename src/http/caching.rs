@@ -68,8 +68,7 @@ impl Caching {
 
 /// How long an HTTP cache may keep an answer given at `now` (RFC 9919 section 7.2):
 /// up to nextUpdate and no longer than `ceiling`; zero from nextUpdate on.
-#[must_use]
-pub fn max_age(validity: &Validity, now: Timestamp, ceiling: Duration) -> Duration {
+fn max_age(validity: &Validity, now: Timestamp, ceiling: Duration) -> Duration {
     validity.next_update.saturating_since(now).min(ceiling)
 }
 
@@ -119,12 +118,6 @@ impl Representation {
         &self.der
     }
 
-    /// The entity tag.
-    #[must_use]
-    pub fn etag(&self) -> &ETag {
-        &self.etag
-    }
-
     /// Octets of memory that it holds, for a cache that counts.
     #[must_use]
     pub fn footprint(&self) -> usize {
@@ -135,12 +128,11 @@ impl Representation {
 /// A strong entity tag: the SHA-256 of the response in lower-case hexadecimal,
 /// in quotes (RFC 9919 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ETag([u8; 66]);
+struct ETag([u8; 66]);
 
 impl ETag {
     /// The tag of these octets.
-    #[must_use]
-    pub fn of(der: &[u8]) -> Self {
+    fn of(der: &[u8]) -> Self {
         let mut text = [b'"'; 66];
         let places = text.iter_mut().skip(1);
         for (place, digit) in places.zip(sha256(der).into_iter().flat_map(hex::pair)) {
@@ -150,16 +142,14 @@ impl ETag {
     }
 
     /// The text, with its quotes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Whether an `If-None-Match` field names this tag, by the weak comparison
     /// (RFC 9110 section 8.8.3.2), or is `*`. What is written wrongly matches
     /// nothing from there on: the client gets the answer in full.
-    #[must_use]
-    pub fn is_among(&self, if_none_match: &[u8]) -> bool {
+    fn is_among(&self, if_none_match: &[u8]) -> bool {
         let mut rest = if_none_match.trim_ascii();
         if rest == b"*" {
             return true;

@@ -21,7 +21,7 @@ pub struct Trouble {
 
 /// A line that is due. Prints as the fields that follow its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+enum Notice {
     /// It starts, `unseen` failures after the last line about it.
     Starts {
         /// Failures since that line, beside this one.
@@ -69,16 +69,15 @@ impl Trouble {
         }
     }
 
-    /// Counts a failure, and says whether a line is due: the decision of
-    /// [`Trouble::begin`] for callers with words of their own.
-    pub fn failed(&self, now: Instant) -> Option<Notice> {
+    /// Counts a failure, and says whether a line is due.
+    fn failed(&self, now: Instant) -> Option<Notice> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         self.lasting.store(true, Ordering::Release);
         record.failed(now)
     }
 
     /// Ends what lasts, and says whether a line is due.
-    pub fn worked(&self, now: Instant) -> Option<Notice> {
+    fn worked(&self, now: Instant) -> Option<Notice> {
         if !self.lasting.load(Ordering::Acquire) {
             return None;
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::cache::{Disk, Kept};
-use crate::ocsp::{CertId, ErrorStatus};
+use crate::ocsp::CertId;
 use crate::responder::answers::{LONG_WAIT, forget_others};
 use crate::responder::decision::validity;
 use crate::responder::issuers::Acting;
@@ -50,7 +50,7 @@ impl Due {
 pub enum AheadError {
     /// No signature; the reason is in the log.
     #[error("no answer can be signed, the log says why")]
-    NotSigned(ErrorStatus),
+    NotSigned,
     /// The cache folder does not take it.
     #[error("the cache folder cannot be written")]
     NotKept(#[source] io::Error),
@@ -105,7 +105,7 @@ impl Responder {
     ) -> Result<Due, AheadError> {
         let at = self.now();
         if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > LONG_WAIT {
-            let record = self.find(issuer, cert_id).map_err(AheadError::NotSigned)?;
+            let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotSigned)?;
             let Some(record) = record else {
                 forget_others(issuer, &cert_id.serial(), None);
                 return Ok(Due::Overtaken);
@@ -117,7 +117,7 @@ impl Responder {
             seen = Seen { record, at };
         }
         let signed = self.signed(issuer, cert_id, seen.record, seen.at);
-        let (der, _) = signed.map_err(AheadError::NotSigned)?;
+        let (der, _) = signed.map_err(|_| AheadError::NotSigned)?;
         if due == Due::New
             && disk.try_write_new(cert_id, &der, seen.at).map_err(AheadError::NotKept)?
         {

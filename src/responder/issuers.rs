@@ -184,18 +184,6 @@ impl Signatory {
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
-
-    /// When it begins to sign.
-    #[must_use]
-    pub fn takes_over(&self) -> Timestamp {
-        self.takes_over
-    }
-
-    /// The last second that an answer of it may reach to.
-    #[must_use]
-    pub fn ends(&self) -> Timestamp {
-        self.ends
-    }
 }
 
 impl<'a> Acting<'a> {

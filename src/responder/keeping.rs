@@ -25,8 +25,7 @@ impl Responder {
             let left = entry.fresh_for(now, self.policy.freshness);
             // Close to the end of the window one asker a second reads the row while
             // the others are still served, so that they need not wait for it.
-            let is_early = left > self.policy.freshness / 5;
-            if is_early && !left.is_zero() {
+            if left > self.policy.freshness / 5 {
                 return Reply::Kept(entry);
             }
             // While the store is known to be down likewise: one asks, the others go on.

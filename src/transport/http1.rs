@@ -7,7 +7,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use fastcgi::server::{Activity, Advance, Protocol, Session, Then};
+use fastcgi::server::{Activity, Advance, Session, Then};
 
 use crate::http::chunked::{Chunked, Progress};
 use crate::http::date::ImfFixdate;
@@ -43,14 +43,6 @@ impl Http1 {
             body: Vec::new(),
             activity: Activity::Idle,
         }
-    }
-}
-
-impl Protocol for Http1 {
-    type Session = Http1Session;
-
-    fn open(&self, _first_octet: u8) -> Http1Session {
-        self.session()
     }
 }
 
