@@ -129,18 +129,17 @@ impl Crl {
 
 impl StatusStore for Crl {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
-        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
-        let content = self.file.get().map_err(unavailable)?;
+        let content = self.file.get().map_err(StoreError::unavailable)?;
         // What is on the list stays revoked, however old the list is.
         if let Some(Said::Revoked(time, reason)) = content.value.listing.find(serial) {
             return Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })));
         }
         if let Age::OutOfDate(unusable) = content.age {
-            return Err(unavailable(unusable));
+            return Err(StoreError::unavailable(unusable));
         }
         let validity = content.value.validity;
         self.is_current(&validity).map_err(|problem| {
-            StoreError::Unavailable(Box::new(NotNow { path: self.file.shown(), problem }))
+            StoreError::unavailable(NotNow { path: self.file.shown(), problem })
         })?;
         Ok(self.unlisted_until(validity.next_update))
     }
@@ -153,8 +152,7 @@ impl StatusStore for Crl {
                 self.file.shown()
             )));
         }
-        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
-        let content = self.file.get().map_err(unavailable)?;
+        let content = self.file.get().map_err(StoreError::unavailable)?;
         Ok(Box::new(File::new(content.value, |list| &list.listing, Vec::new())))
     }
 }

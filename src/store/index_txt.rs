@@ -76,14 +76,13 @@ impl IndexTxt {
 
 impl StatusStore for IndexTxt {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
-        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
-        let content = self.file.get().map_err(unavailable)?;
+        let content = self.file.get().map_err(StoreError::unavailable)?;
         match (content.value.listing.find(serial), content.age) {
             // Nobody takes a revocation back: it holds however old the content is.
             (Some(Said::Revoked(time, reason)), _) => {
                 Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })))
             }
-            (_, Age::OutOfDate(unusable)) => Err(unavailable(unusable)),
+            (_, Age::OutOfDate(unusable)) => Err(StoreError::unavailable(unusable)),
             (Some(Said::Good), Age::Current) => Ok(Some(CertRecord::listed(CertStatus::Good))),
             (Some(Said::Nonsense), Age::Current) => Err(StoreError::BadRow {
                 key: serial.to_string(),
@@ -94,10 +93,9 @@ impl StatusStore for IndexTxt {
     }
 
     fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
-        let unavailable = |unusable| StoreError::Unavailable(Box::new(unusable));
         let ends = match wanted {
             Wanted::Serials => Vec::new(),
-            Wanted::End => ends(&self.file.octets().map_err(unavailable)?),
+            Wanted::End => ends(&self.file.octets().map_err(StoreError::unavailable)?),
             Wanted::BothEnds => {
                 return Err(WalkError::NoDates(format!(
                     "{}: an index.txt does not tell when certificates were issued",
@@ -105,7 +103,7 @@ impl StatusStore for IndexTxt {
                 )));
             }
         };
-        let content = self.file.get().map_err(unavailable)?;
+        let content = self.file.get().map_err(StoreError::unavailable)?;
         Ok(Box::new(File::new(content.value, |index| &index.listing, ends)))
     }
 }

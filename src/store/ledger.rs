@@ -54,7 +54,7 @@ impl SqliteLedger {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        self.try_change(change).map_err(|error| StoreError::Unavailable(Box::new(error)))
+        self.try_change(change).map_err(StoreError::unavailable)
     }
 
     fn try_change(

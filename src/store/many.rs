@@ -1,11 +1,9 @@
 //! Many serials looked up by one question to a database.
 
-use std::time::Instant;
-
 use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Mapping, Parameter};
-use crate::store::row::{self, Row};
+use crate::store::row::{self, Reading, Row};
 use crate::store::walk::PAGE;
 use crate::store::{Found, StoreError};
 
@@ -40,12 +38,8 @@ impl Asker<'_> {
                 }
                 continue;
             };
-            all.extend(readings.into_iter().map(|reading| {
-                reading.map(|reading| {
-                    row::report(&reading.oddities, odd_rows, Instant::now());
-                    reading.record
-                })
-            }));
+            let reported = |reading: Reading| reading.reported(odd_rows);
+            all.extend(readings.into_iter().map(|reading| reading.map(reported)));
         }
         Ok(all)
     }

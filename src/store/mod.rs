@@ -76,6 +76,12 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Box::new(cause))
+    }
+}
+
 /// What the command `check` tells of one place that should hold the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {

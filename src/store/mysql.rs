@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::logging::Trouble;
 use crate::serial::Serial;
@@ -107,10 +107,8 @@ impl StatusStore for Mysql {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let mapping = &self.keeper.dialler.options.mapping;
         let rows = self.keeper.ask(&mapping.parameters(serial, Dialect::Mysql));
-        let rows = rows.map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
-        let reading = row::read(mapping, serial, &rows)?;
-        row::report(&reading.oddities, &self.odd_rows, Instant::now());
-        Ok(reading.record)
+        let rows = rows.map_err(StoreError::unavailable)?;
+        Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 
     fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {

@@ -1,10 +1,9 @@
 //! Rows of a status table to a [`CertRecord`].
 //!
-//! Pure, and shared by the stores that read tables. A row that says Revoked is believed
-//! whatever else is wrong with it; a row that says Valid never hides one that
-//! says Revoked or one that says neither.
+//! Pure, the log apart, and shared by the stores that read tables. A row that says
+//! Revoked is believed whatever else is wrong with it; a row that says Valid never hides
+//! one that says Revoked or one that says neither.
 
-use std::fmt;
 use std::time::Instant;
 
 use crate::logging::{Trouble, quoted};
@@ -29,24 +28,29 @@ pub(super) struct Row {
 /// What the rows of one serial say.
 #[derive(Debug)]
 pub(super) struct Reading {
-    pub record: Option<CertRecord>,
+    record: Option<CertRecord>,
     /// What somebody should mend although there is an answer, each with its key.
-    pub oddities: Vec<Oddity>,
+    oddities: Vec<Oddity>,
 }
 
 /// Something in a row that should not be there, or is missing.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Oddity {
-    pub key: String,
-    pub problem: String,
+#[derive(Debug)]
+struct Oddity {
+    key: String,
+    problem: String,
 }
 
-/// Logs the first of some oddities, at most once a minute.
-pub(super) fn report(oddities: &[Oddity], trouble: &Trouble, now: Instant) {
-    if let Some(Oddity { key, problem }) = oddities.first() {
-        let (key, problem) = (quoted(key), quoted(problem));
-        trouble
-            .begin(now, format_args!("odd row in the status table: key={key} problem={problem}"));
+impl Reading {
+    /// The record. The first of the oddities is logged, at most once a minute.
+    pub(super) fn reported(self, trouble: &Trouble) -> Option<CertRecord> {
+        if let Some(Oddity { key, problem }) = self.oddities.first() {
+            let (key, problem) = (quoted(key), quoted(problem));
+            trouble.begin(
+                Instant::now(),
+                format_args!("odd row in the status table: key={key} problem={problem}"),
+            );
+        }
+        self.record
     }
 }
 
@@ -122,12 +126,6 @@ impl Kind {
             Self::Valid => "Valid",
             Self::Revoked => "Revoked",
         }
-    }
-}
-
-impl fmt::Display for Oddity {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "row {}: {}", self.key, self.problem)
     }
 }
 

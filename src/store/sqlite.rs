@@ -230,10 +230,8 @@ impl StatusStore for Sqlite {
         let mapping = &self.options.mapping;
         let rows = self
             .rows(&mapping.parameters(serial, Dialect::Sqlite))
-            .map_err(|failure| StoreError::Unavailable(Box::new(failure)))?;
-        let reading = row::read(mapping, serial, &rows)?;
-        row::report(&reading.oddities, &self.odd_rows, Instant::now());
-        Ok(reading.record)
+            .map_err(StoreError::unavailable)?;
+        Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 
     fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {

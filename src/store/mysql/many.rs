@@ -11,7 +11,6 @@ use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
 use crate::store::mysql::dial::{Link, columns};
-use crate::store::mysql::keeper::Failure;
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
@@ -25,7 +24,7 @@ impl Mysql {
         let asker = Asker { mapping, dialect: Dialect::Mysql, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| {
             let question = |link: &mut Link| link.rows_by(statement, parameters, columns);
-            self.keeper.ask_by(&question).map_err(unavailable)
+            self.keeper.ask_by(&question).map_err(StoreError::unavailable)
         };
         asker.find_many(serials, ask, |serial| self.find(issuer, serial))
     }
@@ -35,14 +34,10 @@ impl Mysql {
         let table = Table::new((mapping, Dialect::Mysql), wanted, |statement, parameters| {
             let read = |row: &mysql::Row| line(row, mapping.serial);
             let question = |link: &mut Link| link.rows_by(statement, parameters, read);
-            self.keeper.ask_by(&question).map_err(unavailable)
+            self.keeper.ask_by(&question).map_err(StoreError::unavailable)
         })?;
         Ok(Box::new(table))
     }
-}
-
-fn unavailable(failure: Failure) -> StoreError {
-    StoreError::Unavailable(Box::new(failure))
 }
 
 fn line(row: &mysql::Row, format: SerialFormat) -> Line {

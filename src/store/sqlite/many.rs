@@ -8,7 +8,7 @@ use crate::status::IssuerId;
 use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter};
-use crate::store::sqlite::{Failure, Sqlite, columns};
+use crate::store::sqlite::{Sqlite, columns};
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
@@ -25,7 +25,7 @@ impl Sqlite {
                 let mut statement = connection.prepare_cached(statement)?;
                 statement.query_map(params_from_iter(parameters), columns)?.collect()
             });
-            rows.map_err(unavailable)
+            rows.map_err(StoreError::unavailable)
         };
         asker.find_many(serials, ask, |serial| self.find(issuer, serial))
     }
@@ -37,14 +37,10 @@ impl Sqlite {
                 let mut statement = connection.prepare_cached(statement)?;
                 statement.query_map(params_from_iter(parameters), line)?.collect()
             });
-            lines.map_err(unavailable)
+            lines.map_err(StoreError::unavailable)
         })?;
         Ok(Box::new(table))
     }
-}
-
-fn unavailable(failure: Failure) -> StoreError {
-    StoreError::Unavailable(Box::new(failure))
 }
 
 fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
