@@ -53,6 +53,8 @@ pub struct FixedClock(pub Timestamp);
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
+    /// The last second of the year 9999, which does not come.
+    pub const NEVER: Self = Self(Self::MAX_SECONDS);
     const MIN_SECONDS: i64 = -62_135_596_800; // 0001-01-01T00:00:00Z
     const MAX_SECONDS: i64 = 253_402_300_799; // 9999-12-31T23:59:59Z
 

@@ -36,6 +36,17 @@ pub struct CacheFile {
     pub modified: Timestamp,
 }
 
+/// What became of an answer that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It has its file.
+    Yes,
+    /// Another one stays in its place.
+    Not,
+    /// It cannot be written, which is reported.
+    Failed,
+}
+
 /// What became of a confirmation.
 pub enum Confirmed {
     /// The file has its time; or cannot have it, which is reported.
@@ -77,17 +88,17 @@ impl Disk {
 
     /// Writes an answer beside its place and moves it there. A disk that is full
     /// or read-only costs a log line, not an answer.
-    pub fn write(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) {
+    pub fn write(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> Written {
         let written = self.try_write(cert_id, der, confirmed).map(|()| true);
-        self.note(written);
+        self.note(written)
     }
 
-    /// As [`Disk::write`] where nothing is kept yet; `false`, something is, and stays.
-    pub fn write_new(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> bool {
+    /// As [`Disk::write`] where nothing is kept yet; what is stays.
+    pub fn write_new(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> Written {
         self.note(self.try_write_new(cert_id, der, confirmed))
     }
 
-    fn note(&self, written: io::Result<bool>) -> bool {
+    fn note(&self, written: io::Result<bool>) -> Written {
         match written {
             Ok(written) => {
                 self.trouble.end(
@@ -97,11 +108,11 @@ impl Disk {
                         self.quoted_folder()
                     ),
                 );
-                written
+                if written { Written::Yes } else { Written::Not }
             }
             Err(error) => {
                 self.report("writing", &error);
-                true
+                Written::Failed
             }
         }
     }
@@ -165,6 +176,15 @@ impl Disk {
             self.report("confirming", &error);
             Confirmed::Yes
         })
+    }
+
+    /// Whether somebody has removed the file of an answer; not where the whole folder is
+    /// gone, or nobody can tell.
+    #[must_use]
+    pub fn is_removed(&self, cert_id: &CertId<'_>) -> bool {
+        let path = self.path(cert_id);
+        let is_gone = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        fs::symlink_metadata(&path).is_err_and(is_gone) && path.parent().is_some_and(Path::is_dir)
     }
 
     /// Removes an answer.

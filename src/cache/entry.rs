@@ -1,9 +1,10 @@
 //! One cached answer: its DER, its validity, what the row said, and when.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use crate::cache::disk::Written;
 use crate::digest::sha256;
 use crate::http::caching::Representation;
 use crate::status::{CertRecord, CertStatus};
@@ -34,6 +35,8 @@ pub struct Entry {
     /// The same by [`uptime`], which is not set: a clock that was ahead, and comes to that
     /// second once more, does not make an old confirmation a new one.
     confirmed_uptime: AtomicU64,
+    /// Whether it has a file, as far as this process knows.
+    has_file: AtomicBool,
     /// The last second in which somebody set out to read the row ahead of time.
     attempted: AtomicI64,
 }
@@ -54,6 +57,7 @@ impl Entry {
             validity,
             confirmed: AtomicI64::new(confirmed.unix()),
             confirmed_uptime: AtomicU64::new(uptime()),
+            has_file: AtomicBool::new(false),
             attempted: AtomicI64::new(i64::MIN),
         }
     }
@@ -122,6 +126,17 @@ impl Entry {
     pub fn supersedes(&self, other: &Self, now: Timestamp) -> bool {
         let (own, others) = (self.confirmed_by(now), other.confirmed_by(now));
         own > others || (own == others && self.status != other.status && !self.is_good())
+    }
+
+    /// Notes whether it has got a file.
+    pub fn note_file(&self, written: Written) {
+        self.has_file.store(written == Written::Yes, Ordering::Relaxed);
+    }
+
+    /// Whether it has a file, unless somebody has removed it.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.has_file.load(Ordering::Relaxed)
     }
 
     /// Whether it says `good`.

@@ -1,10 +1,11 @@
 //! The answers that are being made, so that who sees a row that is not good can tell
 //! those who have read it before and wait for their signatures.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::serial::Serial;
+use crate::time::Timestamp;
 
 /// The answers that are being made with one signer; as many as there are workers at the
 /// most.
@@ -19,21 +20,22 @@ pub struct Making<'a> {
 
 struct Note {
     serial: Serial,
-    overtaken: AtomicBool,
+    /// The last second in which somebody has seen that the row is not good.
+    overtaken: AtomicI64,
 }
 
 impl UnderWay {
     /// Before the row is read.
     pub(super) fn begin(&self, serial: Serial) -> Making<'_> {
-        let note = Arc::new(Note { serial, overtaken: AtomicBool::new(false) });
+        let note = Arc::new(Note { serial, overtaken: AtomicI64::new(i64::MIN) });
         self.notes().push(Arc::clone(&note));
         Making { under_way: self, note }
     }
 
     /// Before what is kept about the certificate is removed.
-    pub(super) fn overtake(&self, serial: &Serial) {
+    pub(super) fn overtake(&self, serial: &Serial, at: Timestamp) {
         for note in self.notes().iter().filter(|note| note.serial == *serial) {
-            note.overtaken.store(true, Ordering::Release);
+            note.overtaken.fetch_max(at.unix(), Ordering::AcqRel);
         }
     }
 
@@ -43,10 +45,11 @@ impl UnderWay {
 }
 
 impl Making<'_> {
-    /// Whether somebody has seen since it began that the row is not good.
+    /// Whether somebody has seen since it began that the row is not good, and not before
+    /// `confirmed`, when it was.
     #[must_use]
-    pub fn is_overtaken(&self) -> bool {
-        self.note.overtaken.load(Ordering::Acquire)
+    pub fn is_overtaken(&self, confirmed: Timestamp) -> bool {
+        self.note.overtaken.load(Ordering::Acquire) >= confirmed.unix()
     }
 }
 
@@ -68,10 +71,17 @@ mod tests {
         let [first, of_another, second, done] = making;
         drop(done);
         assert_eq!(under_way.notes().len(), 3);
-        under_way.overtake(&serial);
+        let at = Timestamp::from_unix;
+        under_way.overtake(&serial, at(9));
         let later = under_way.begin(serial);
-        let overtaken = [first, of_another, second, later].map(|making| making.is_overtaken());
-        assert_eq!(overtaken, [true, false, true, false]);
+        let overtaken = |confirmed| {
+            [&first, &of_another, &second, &later].map(|making| making.is_overtaken(confirmed))
+        };
+        assert_eq!(overtaken(at(9)), [true, false, true, false]);
+        assert_eq!(overtaken(at(10)), [false; 4]);
+        under_way.overtake(&serial, at(8));
+        assert!(first.is_overtaken(at(9)), "what was seen stays");
+        drop((first, of_another, second, later));
         assert!(under_way.notes().is_empty());
     }
 }

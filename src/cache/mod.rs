@@ -23,8 +23,8 @@ pub mod making;
 pub mod memory;
 pub mod survey;
 
-use disk::Confirmed;
 pub use disk::Disk;
+use disk::{Confirmed, Written};
 pub use entry::{Entry, SignerTag};
 pub use kept::Kept;
 pub use making::Making;
@@ -124,6 +124,7 @@ impl ResponseCache {
             validity,
             confirmed,
         ));
+        entry.note_file(Written::Yes);
         let in_memory = self.memory.get(cert_id.der());
         let is_later =
             |other: Arc<Entry>| other.signer() != self.signer || entry.supersedes(&other, now);
@@ -159,8 +160,10 @@ impl ResponseCache {
             // Other processes are to find what is revoked, and no file is to outlast
             // what has taken its place.
             if self.files == Files::AtOnce || older.is_some() || !entry.is_good() {
-                write(disk, cert_id, &entry, older);
+                entry.note_file(write(disk, cert_id, &entry, older));
             }
+        } else if let (Some(disk), Some(_)) = (&self.disk, older) {
+            disk.remove(cert_id);
         }
         self.memory.put(cert_id.der(), entry);
     }
@@ -175,7 +178,7 @@ impl ResponseCache {
             Confirmed::Yes => {}
             Confirmed::Missing => {
                 if basis == Basis::Listed {
-                    disk.write_new(cert_id, entry.der(), at);
+                    entry.note_file(disk.write_new(cert_id, entry.der(), at));
                 }
             }
             Confirmed::Other(file) => {
@@ -185,7 +188,7 @@ impl ResponseCache {
                     kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
                 });
                 if !stays {
-                    disk.write(cert_id, entry.der(), at);
+                    entry.note_file(disk.write(cert_id, entry.der(), at));
                 }
             }
         }
@@ -199,9 +202,16 @@ impl ResponseCache {
 
     /// Tells those who are making an answer about this certificate that its row is not
     /// good: before what is kept about it is removed, so that whichever of the two comes
-    /// last finds out about the other.
-    pub fn overtake(&self, serial: &Serial) {
-        self.under_way.overtake(serial);
+    /// last finds out about the other. Who has read the row later than `at` is not meant.
+    pub fn overtake(&self, serial: &Serial, at: Timestamp) {
+        self.under_way.overtake(serial, at);
+    }
+
+    /// Whether an answer has lost its file: another process has found out that it no longer
+    /// holds.
+    #[must_use]
+    pub fn is_removed(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
+        entry.has_file() && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
     }
 
     /// Forgets an answer that says anything but `status`, or whatever it says where that is
@@ -258,17 +268,21 @@ impl ResponseCache {
 
 /// Writes an answer in place of `older`, unless another process has seen the row later
 /// and kept something else: to sign takes seconds where many wait.
-fn write(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry, older: Option<&Entry>) {
+fn write(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry, older: Option<&Entry>) -> Written {
     let at = entry.confirmed();
-    if older.is_none() && disk.write_new(cert_id, entry.der(), at) {
-        return;
+    if older.is_none() {
+        match disk.write_new(cert_id, entry.der(), at) {
+            Written::Not => {}
+            written => return written,
+        }
     }
     let file = disk.read(cert_id);
     let other = file.as_ref().filter(|file| older.is_none_or(|older| **older.der() != *file.der));
     let other = other.and_then(|file| Kept::of(file, cert_id));
-    if !other.is_some_and(|other| is_overtaken(entry.status(), at, &other)) {
-        disk.write(cert_id, entry.der(), at);
+    if other.is_some_and(|other| is_overtaken(entry.status(), at, &other)) {
+        return Written::Not;
     }
+    disk.write(cert_id, entry.der(), at)
 }
 
 fn is_overtaken(status: CertStatus, at: Timestamp, by: &Kept<'_>) -> bool {
@@ -298,5 +312,29 @@ mod tests {
         assert!(successor.get(&cert_id, at(19)).is_none());
         assert!(cache.get(&cert_id, at(20)).is_none());
         assert!(cache.get(&cert_id, at(9)).is_none());
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn a_file_does_not_outlast_the_answer_in_its_place_that_has_none() {
+        let at = Timestamp::from_unix;
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Arc::new(Memory::new(1 << 20));
+        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let revoked = CertStatus::Revoked { time: at(1), reason: None };
+        let entry = |status| {
+            let answer = (&b"answer"[..], cache.signer());
+            Arc::new(Entry::new(answer, status, validity, at(10)))
+        };
+        let older = entry(revoked);
+        cache.put(&cert_id, Arc::clone(&older), None, Basis::Listed);
+        assert!(cache.disk().unwrap().read(&cert_id).is_some());
+        // The hold is over: not on the CRL any more.
+        let absence = Basis::Absence { until: at(20) };
+        cache.put(&cert_id, entry(CertStatus::Good), Some(&older), absence);
+        assert!(cache.disk().unwrap().read(&cert_id).is_none());
     }
 }

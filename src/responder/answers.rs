@@ -10,6 +10,7 @@ use crate::ocsp::response::{self, ExtendedRevoke};
 use crate::ocsp::{Answer, CertId, ErrorStatus, Nonce, Request, SignatureAlgorithm, SingleAnswer};
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::issuers::Acting;
+use crate::responder::keeping::MOST_READINGS;
 use crate::responder::{PATIENCE, Reply, Responder, ends};
 use crate::serial::Serial;
 use crate::signer::SignError;
@@ -29,24 +30,49 @@ impl Responder {
         let Ok(_unshared) = self.unshared.enter() else { return self.overloaded() };
         let Ok(_slow) = self.slow.enter() else { return self.overloaded() };
         before_waiting();
+        let mut now = now;
+        for _ in 0..MOST_READINGS {
+            match self.made_once(issuer, request, (nonce, algorithm), now) {
+                Ok(reply) => return reply,
+                Err(Overtaken) => now = self.clock.now(),
+            }
+        }
+        Reply::Error(ErrorStatus::TryLater)
+    }
+
+    /// Reads the rows and signs, unless one that was good is not any more when that is done.
+    fn made_once(
+        &self,
+        issuer: Acting<'_>,
+        request: &Request<'_>,
+        (nonce, algorithm): (Option<Nonce<'_>>, SignatureAlgorithm),
+        now: Timestamp,
+    ) -> Result<Reply, Overtaken> {
         let mut answers = Vec::new();
+        let mut good = Vec::new();
         let mut extended_revoke = ExtendedRevoke::Absent;
         let mut all_issued = true;
         for cert_id in request.cert_ids() {
             // One signer answers for the whole request (RFC 6960 section 4.2.2.3).
             if !issuer.is_named_by(cert_id) {
-                return Reply::Error(ErrorStatus::Unauthorized);
+                return Ok(Reply::Error(ErrorStatus::Unauthorized));
             }
+            let making = issuer.cache().begin(&cert_id.serial());
             match self.single_answer(issuer, cert_id, now) {
-                Ok((answer, Decision::NonIssued(_, stated))) => {
+                Ok((answer, Decision::NonIssued(_, stated), _)) => {
                     all_issued = false;
                     if stated == ExtendedRevoke::Stated {
                         extended_revoke = stated;
                     }
                     answers.push(answer);
                 }
-                Ok((answer, _)) => answers.push(answer),
-                Err(status) => return Reply::Error(status),
+                Ok((answer, _, at)) => {
+                    if answer.status == CertStatus::Good {
+                        good.push((cert_id, making, at));
+                    }
+                    answers.push(answer);
+                }
+                Err(status) => return Ok(Reply::Error(status)),
             }
         }
         let validity = shortest(answers.iter().map(|answer| answer.validity));
@@ -54,7 +80,12 @@ impl Responder {
         let answer =
             Answer { responder_id, produced_at: now, responses: answers, nonce, extended_revoke };
         let signed = self.sign(issuer, &answer, algorithm);
-        match (signed, validity) {
+        for (cert_id, making, at) in &good {
+            if !self.is_good_still(issuer, (cert_id, making, *at), now) {
+                return Err(Overtaken);
+            }
+        }
+        Ok(match (signed, validity) {
             (Err(status), _) => Reply::Error(status),
             (Ok(der), _) if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
             (Ok(der), Some(validity)) if all_issued => {
@@ -62,7 +93,28 @@ impl Responder {
                 Reply::Authoritative(Arc::new(representation), validity)
             }
             (Ok(der), _) => Reply::NotStored(Arc::from(der)),
+        })
+    }
+
+    /// Whether a row that was good at `at` still is when its answer is signed, as far as
+    /// anybody has found out; it is read once more where that is long after `since`.
+    fn is_good_still(
+        &self,
+        issuer: Acting<'_>,
+        (cert_id, making, at): (&CertId<'_>, &Making<'_>, Timestamp),
+        since: Timestamp,
+    ) -> bool {
+        if !making.is_overtaken(at) && self.clock.now().saturating_since(since) > LONG_WAIT {
+            let decision =
+                self.find(issuer, cert_id).map(|record| decide(record.as_ref(), issuer.policy()));
+            match decision {
+                Ok(decision) if decision.is_issued_as(CertStatus::Good) => {}
+                // What was known when the store was last seen.
+                Err(ErrorStatus::TryLater) => {}
+                _ => return false,
+            }
         }
+        !making.is_overtaken(at)
     }
 
     /// Signs what the store says, and keeps it, unless that is overtaken.
@@ -96,7 +148,8 @@ impl Responder {
             return true;
         }
         let now = self.clock.now();
-        if !making.is_overtaken() && now.saturating_since(entry.confirmed()) > LONG_WAIT {
+        let at = entry.confirmed();
+        if !making.is_overtaken(at) && now.saturating_since(at) > LONG_WAIT {
             let decision =
                 self.find(issuer, cert_id).map(|record| decide(record.as_ref(), issuer.policy()));
             match decision {
@@ -105,10 +158,10 @@ impl Responder {
                 }
                 // What was known when the store was last seen.
                 Err(ErrorStatus::TryLater) => {}
-                _ => issuer.cache().overtake(&cert_id.serial()),
+                _ => issuer.cache().overtake(&cert_id.serial(), Timestamp::NEVER),
             }
         }
-        !making.is_overtaken()
+        !making.is_overtaken(entry.confirmed())
     }
 
     /// Signs what the store says, as read at `now`.
@@ -148,12 +201,13 @@ impl Responder {
         made().map_or_else(Reply::Error, |der| Reply::NotStored(Arc::from(der)))
     }
 
+    /// What is said of one certificate, and when its row was read.
     fn single_answer<'a>(
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'a>,
         now: Timestamp,
-    ) -> Result<(SingleAnswer<'a>, Decision), ErrorStatus> {
+    ) -> Result<(SingleAnswer<'a>, Decision, Timestamp), ErrorStatus> {
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,
             Err(refusal @ ErrorStatus::TryLater) => {
@@ -163,7 +217,8 @@ impl Responder {
                 let Reply::Kept(entry) = reply else { return Err(refusal) };
                 let (status, validity) = (entry.status(), entry.validity());
                 let answer = issued(issuer, (cert_id, status), validity, now);
-                return Ok((answer, Decision::Issued(CertRecord::listed(status))));
+                let decision = Decision::Issued(CertRecord::listed(status));
+                return Ok((answer, decision, entry.confirmed_by(now)));
             }
             Err(refusal) => {
                 forget_others(issuer, &cert_id.serial(), None);
@@ -185,7 +240,7 @@ impl Responder {
         if matches!(decision, Decision::NonIssued(..)) {
             answer.archive_cutoff = None;
         }
-        Ok((answer, decision))
+        Ok((answer, decision, now))
     }
 
     fn validity(
@@ -249,28 +304,35 @@ impl Responder {
     }
 }
 
+/// A row that was good is not any more.
+struct Overtaken;
+
 /// Drops what is kept of a certificate and says something else than `status`, in every
 /// spelling of the question: nobody is to get it any more, even if the store goes out of
 /// reach now.
 pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<CertStatus>) {
-    for_each_kept(issuer, serial, |cache, cert_id| cache.forget_unless(cert_id, status));
+    for_each_kept(issuer, (serial, Timestamp::NEVER), |cache, cert_id| {
+        cache.forget_unless(cert_id, status);
+    });
 }
 
 /// The same where the row was not read now: `seen`, which is not good and is about to be
 /// given, was found in the folder. What has been read later stays.
 pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry, now: Timestamp) {
-    for_each_kept(issuer, serial, |cache, cert_id| cache.forget_superseded(cert_id, seen, now));
+    for_each_kept(issuer, (serial, seen.confirmed_by(now)), |cache, cert_id| {
+        cache.forget_superseded(cert_id, seen, now);
+    });
 }
 
 /// Of everybody who signs for the CA: a successor may have signed ahead.
 fn for_each_kept(
     issuer: Acting<'_>,
-    serial: &Serial,
+    (serial, at): (&Serial, Timestamp),
     forget: impl Fn(&ResponseCache, &CertId<'_>),
 ) {
     let spellings = issuer.certificate().hashes().cert_ids(serial);
     for acting in issuer.each_acting() {
-        acting.cache().overtake(serial);
+        acting.cache().overtake(serial, at);
         for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
             forget(acting.cache(), &cert_id);
         }

@@ -70,9 +70,13 @@ impl Responder {
         for _ in 0..MOST_READINGS {
             let making = issuer.cache().begin(&cert_id.serial());
             let reply = self.refresh_once(issuer, (cert_id, &making), now);
-            let is_good = matches!(&reply, Reply::Kept(entry) if entry.is_good());
-            if !is_good || !making.is_overtaken() {
-                return reply;
+            match &reply {
+                Reply::Kept(entry) if entry.is_good() => {
+                    if !making.is_overtaken(entry.confirmed_by(now)) {
+                        return reply;
+                    }
+                }
+                _ => return reply,
             }
             issuer.cache().forget_good(cert_id);
             now = self.clock.now();
@@ -148,7 +152,14 @@ impl Responder {
         if self.policy.store_down == StoreDown::TryLater {
             return Reply::Error(ErrorStatus::TryLater);
         }
-        // Another process may have seen the row later than we did.
+        // Another process may have seen the row later than we did, and that it is not good.
+        let cached = cached.filter(|entry| {
+            let stays = !entry.is_good() || !issuer.cache().is_removed(cert_id, entry);
+            if !stays {
+                issuer.cache().forget_good(cert_id);
+            }
+            stays
+        });
         let on_disk = self.load(issuer, cert_id, now);
         let latest = match (cached, on_disk) {
             (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached, now) => Some(on_disk),
@@ -200,4 +211,4 @@ fn found(issuer: Acting<'_>, cert_id: &CertId<'_>, entry: Arc<Entry>, now: Times
 }
 
 /// Of a row that says good each time, and something else for others meanwhile.
-const MOST_READINGS: usize = 2;
+pub(super) const MOST_READINGS: usize = 2;

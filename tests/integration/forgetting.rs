@@ -136,6 +136,64 @@ fn a_revocation_found_in_the_folder_without_the_store_counts_by_every_name() {
 
 // rule: ANS-6
 #[test]
+fn an_answer_whose_file_another_process_has_removed_is_not_given_without_the_store() {
+    for by_nonce in [true, false] {
+        let world = World::new(WINDOW);
+        let now = SystemClock.now();
+        world.at(now);
+        assert_eq!(world.told(&world.sha1), "good");
+        world.revoke("0a1b");
+        let other = World::beside(&world, WINDOW);
+        other.at(now);
+        let question = if by_nonce { other.nonce() } else { other.sha256.clone() };
+        assert_eq!(other.told(&question), told_revoked());
+        world.hide_store();
+        world.at(now.saturating_add(WINDOW * 2));
+        for _ in 0..2 {
+            assert_eq!(world.told(&world.sha1), "tryLater");
+            assert_eq!(world.told(&world.nonce()), "tryLater");
+        }
+    }
+}
+
+// rule: ANS-5
+#[test]
+fn an_answer_that_has_no_file_is_given_without_the_store() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    world.at(now);
+    assert_eq!(world.told(&world.sha1), "good");
+    // Somebody has taken the whole folder away; so nobody has found anything out.
+    std::fs::remove_dir_all(world.site.path("cache")).unwrap();
+    world.hide_store();
+    world.at(now.saturating_add(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+}
+
+// rule: ANS-5
+#[test]
+fn what_was_found_out_before_takes_no_later_answer_away() {
+    let world = Arc::new(World::new(WINDOW));
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(WINDOW * 3));
+    world.revoke("0a1b"); // on hold
+    assert_eq!(world.told(&world.sha256), told_revoked());
+    world.at(now.saturating_sub(WINDOW * 2));
+    world.site.set_status("0a1b", CertStatus::Good);
+    assert_eq!(world.told(&world.sha1), "good");
+    world.hide_store();
+    world.at(now);
+    // While the one looks in vain for the row, the other is told what is in the folder.
+    let within = Arc::clone(&world);
+    world.then(Box::new(move || assert_eq!(within.told(&within.sha256), told_revoked())));
+    for _ in 0..3 {
+        assert_eq!(world.told(&world.sha1), "good");
+    }
+    assert_eq!(files(&world.site.path("cache")).len(), 2);
+}
+
+// rule: ANS-6
+#[test]
 fn what_is_signed_ahead_long_after_its_row_was_read_is_read_once_more() {
     let world = World::new(LONG_WINDOW);
     let now = SystemClock.now();

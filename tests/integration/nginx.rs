@@ -338,6 +338,29 @@ fn nginx_gives_no_answer_beyond_its_window_though_the_responder_is_down() {
 
 // rule: ANS-6
 #[test]
+fn nginx_gives_no_old_answer_another_window_and_goes_by_the_tag_alone() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let _responder = serve(&site, "[cache]\nfreshness = \"3s\"\n");
+    let nginx = nginx(&site);
+    let mut client = nginx.client();
+    let question = get(&format!("/{}", escaped(&site.request("good", &["-no_nonce"]))));
+    let first = client.send(&question);
+    assert_eq!(cache(&first), "MISS");
+    let since = format!("If-Modified-Since: {}\r\n", first.field("Last-Modified").unwrap());
+    let uri = format!("/{}", escaped(&site.request("good", &["-no_nonce"])));
+    let again = client.send(&request("GET", &uri, &since));
+    assert_eq!((cache(&again), again.status()), ("HIT", 200));
+    // With the store away the answer is given, but is to be repeated by nobody.
+    std::fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
+    std::thread::sleep(Duration::from_millis(3200));
+    for _ in 0..3 {
+        let again = client.send(&question);
+        assert_eq!((cache(&again), &again.body), ("EXPIRED", &first.body));
+    }
+}
+
+// rule: ANS-6
+#[test]
 fn nginx_keeps_nothing_that_has_no_x_accel_expires() {
     let cacheable = "Content-Type: application/ocsp-response\r\nContent-Length: 4\r\n\
                      Cache-Control: max-age=3600, public\r\n\

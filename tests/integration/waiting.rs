@@ -88,6 +88,24 @@ fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_goo
 
 // rule: ANS-6
 #[test]
+fn an_answer_with_a_nonce_is_not_good_either_once_another_was_told() {
+    let world = World::new(Duration::from_secs(3600));
+    let told = world.told_to_after(&world.nonce(), || {
+        world.site.set_status("0a1b", CertStatus::Unknown);
+        assert_eq!(world.told(&world.sha256), "unauthorized");
+    });
+    assert_eq!(told, "unauthorized");
+    // Nor where another process was; the row is read once more.
+    world.site.set_status("0a1b", CertStatus::Good);
+    let told = world.told_to_after(&world.nonce(), || {
+        world.site.set_status("0a1b", CertStatus::Unknown);
+        thread::sleep(LONG_WAIT);
+    });
+    assert_eq!(told, "unauthorized");
+}
+
+// rule: ANS-6
+#[test]
 fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
     let world = World::new(Duration::from_secs(1));
     let mut second = None;
@@ -96,6 +114,7 @@ fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
         thread::sleep(Duration::from_secs(1));
         second = Some(world.ask(&world.sha1));
         world.wait_for_a_read();
+        thread::sleep(Duration::from_millis(200)); // and makes use of it
     });
     let second = told(&second.unwrap().join().unwrap());
     assert_eq!([first, second], [(); 2].map(|()| format!("revoked {REVOKED_AT} 1")));

@@ -72,6 +72,7 @@ pub fn nginx_before(site: &Site, upstream: &str) -> WebServer {
              fastcgi_cache_valid any 1h;
              fastcgi_cache_use_stale error timeout updating http_500;
              fastcgi_cache_background_update on;
+             fastcgi_cache_revalidate on;
              fastcgi_cache_lock on;
              add_header X-Cache $upstream_cache_status always;
              include {folder}/nginx-site.conf;

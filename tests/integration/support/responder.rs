@@ -185,6 +185,11 @@ impl World {
     /// What is told to the question by SHA-1, which waits for its signature, its row read,
     /// for as long as `meanwhile` takes.
     pub fn told_after(&self, meanwhile: impl FnOnce()) -> String {
+        self.told_to_after(&self.sha1, meanwhile)
+    }
+
+    /// The same for another question.
+    pub fn told_to_after(&self, der: &[u8], meanwhile: impl FnOnce()) -> String {
         let barrier = Arc::new(Barrier::new(2));
         let (signing, held) = (Arc::clone(&self.signing), Arc::clone(&barrier));
         let holder = thread::spawn(move || {
@@ -194,7 +199,7 @@ impl World {
             })
         });
         barrier.wait();
-        let waiting = self.ask(&self.sha1);
+        let waiting = self.ask(der);
         self.wait_for_a_read();
         meanwhile();
         barrier.wait();
