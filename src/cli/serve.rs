@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -235,14 +235,22 @@ fn fastcgi_limits(config: &Config) -> fastcgi::connection::Limits {
     }
 }
 
-/// SIGTERM and SIGINT stop, SIGHUP reloads.
+/// SIGTERM and SIGINT stop, SIGHUP reloads: in a thread of its own, as a token or a file
+/// system that does not answer must not keep the program from its end.
 fn watch_signals(mut signals: Signals, handle: Handle, current: Arc<Current>) -> Result<()> {
+    // One that waits is enough for all that come meanwhile.
+    let (wake, woken) = mpsc::sync_channel(1);
+    thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        for () in woken {
+            notify(NotifyState::Reloading);
+            reload(&current);
+            notify(NotifyState::Ready);
+        }
+    })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in &mut signals {
             if signal == SIGHUP {
-                notify(NotifyState::Reloading);
-                reload(&current);
-                notify(NotifyState::Ready);
+                let _one_waits = wake.try_send(());
             } else {
                 notify(NotifyState::Stopping);
                 handle.stop();

@@ -21,7 +21,9 @@ impl Responder {
         cert_id: &CertId<'_>,
         (now, before_waiting): (Timestamp, &dyn Fn()),
     ) -> Reply {
-        if let Some(entry) = issuer.cache().get(cert_id, now) {
+        let cached = issuer.cache().get(cert_id, now);
+        let is_new = cached.is_none();
+        if let Some(entry) = cached {
             let left = entry.fresh_for(now, self.policy.freshness);
             // Close to the end of the window one asker a second reads the row while
             // the others are still served, so that they need not wait for it.
@@ -39,6 +41,9 @@ impl Responder {
             let plain = (None, issuer.signer().algorithm());
             return self.made(issuer, request, plain, (now, before_waiting));
         }
+        // What is new may serve its one asker alone, as a serial that was made up does.
+        let unshared = is_new.then(|| self.unshared.enter()).transpose();
+        let Ok(_unshared) = unshared else { return self.unread(issuer, cert_id) };
         let Ok(_pass) = self.slow.enter() else { return self.unread(issuer, cert_id) };
         before_waiting();
         // Without a window nobody shares: each request is to see the row as it is.

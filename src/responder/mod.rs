@@ -41,8 +41,9 @@ pub struct Responder {
     clock: Arc<dyn Clock>,
     /// Everything that is no repeat: store lookups, signatures, and waits for them.
     slow: Gate,
-    /// Of these, answers that serve one asker alone, as they carry a nonce: a flood of
-    /// them leaves places in which rows are read for kept answers.
+    /// Of these, answers that serve one asker alone, as they carry a nonce, and those that
+    /// memory does not have, as of serials that were made up: a flood of them leaves places
+    /// in which rows are read for kept answers.
     unshared: Gate,
     signing: Arc<Signing>,
     flights: Flights<Reply>,

@@ -52,6 +52,12 @@ enum Failure {
     /// Not a fault of the file: of its folder, or of the mode.
     #[error("{0}: {1}; in WAL mode SQLite must be able to write beside the file")]
     Beside(String, rusqlite::Error),
+    /// A writer ended half-way: what it began is taken back by whoever may write.
+    #[error(
+        "{0}: {1}; a writer was killed half-way, wanted: any question by an account that may write, \
+         such as `sqlite3 {0} 'PRAGMA user_version'`"
+    )]
+    HalfWritten(String, rusqlite::Error),
     /// A writer held the file a moment ago: left alone for a pause.
     #[error("{0}: not tried again yet after: database is locked")]
     Paused(String),
@@ -208,6 +214,9 @@ impl Sqlite {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 self.idle().paused_until = Some(Instant::now() + PAUSE);
             }
+            Some(ErrorCode::ReadOnly) if is_half_written(&error) => {
+                return Failure::HalfWritten(self.place(), error);
+            }
             Some(ErrorCode::ReadOnly) => return Failure::Beside(self.place(), error),
             _ => {}
         }
@@ -269,6 +278,11 @@ fn found_by(plan: &str, serial: &str) -> Finding {
     Finding::Warning(format!(
         "no key begins with {serial} (and the issuer), so each question reads many rows: {plan}"
     ))
+}
+
+fn is_half_written(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    extended == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 impl FileId {

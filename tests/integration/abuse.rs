@@ -315,6 +315,24 @@ impl World {
 // rule: ANS-5
 #[test]
 fn a_flood_of_nonces_leaves_room_for_kept_answers_whose_row_is_to_be_read() {
+    flood_and_ask_for_what_is_kept(|site, number, time| {
+        let nonce = [&number.to_be_bytes()[..], &time.to_be_bytes()].concat();
+        site.about("0a1b").with_nonce(&nonce).der()
+    });
+}
+
+// rule: ANS-5
+#[test]
+fn a_flood_of_serials_that_were_never_issued_leaves_room_likewise() {
+    flood_and_ask_for_what_is_kept(|site, number, time| {
+        site.about(&format!("0e{number:08x}{time:08x}")).der()
+    });
+}
+
+/// What a thread of a flood asks, by its number, for so many times.
+type Flood = fn(&Site, u32, u32) -> Vec<u8>;
+
+fn flood_and_ask_for_what_is_kept(flood: Flood) {
     let site = Site::with_certificates(KeyKind::Rsa2048);
     let responder = site.serve(
         "[cache]\nfreshness = \"0s\"\n\
@@ -326,11 +344,11 @@ fn a_flood_of_nonces_leaves_room_for_kept_answers_whose_row_is_to_be_read() {
     std::thread::scope(|scope| {
         let _end = OnDrop(&done);
         for number in 0..7 {
-            let (responder, done, refused) = (&responder, &done, &refused);
-            let der = site.about("0a1b").with_nonce(&[number; 16]).der();
+            let (site, responder, done, refused) = (&site, &responder, &done, &refused);
             scope.spawn(move || {
+                let mut times = 0..;
                 while !done.load(Ordering::Relaxed) {
-                    let answer = responder.post(&der);
+                    let answer = responder.post(&flood(site, number, times.next().unwrap()));
                     refused.fetch_add(usize::from(answer == TRY_LATER), Ordering::Relaxed);
                 }
             });

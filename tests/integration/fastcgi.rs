@@ -20,7 +20,7 @@ use crate::support::fastcgi::{
 };
 use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, tlv};
 use crate::support::site::{Running, Site};
-use crate::support::{eventually, logged};
+use crate::support::{eventually, logged, run};
 
 mod sockets;
 
@@ -203,6 +203,25 @@ fn a_stop_finishes_what_is_under_way() {
     let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(world.log().contains("info  ocsp-fcgi: stopped"), "{}", world.log());
+}
+
+#[test]
+fn a_reload_that_hangs_does_not_keep_it_from_its_end() {
+    let mut world = World::new("");
+    let certificate = world.site.path("ca.crt");
+    fs::remove_file(&certificate).unwrap();
+    // Stands for a file system or a token that does not answer.
+    let made = run(Command::new("mkfifo").arg(&certificate), "coreutils");
+    assert!(made.status.success());
+    world.responder.signal(Signal::SIGHUP);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        Answer::read(&world.responder.post(&world.site.about("0a1b").der())).statuses(),
+        ["good"]
+    );
+    world.responder.signal(Signal::SIGTERM);
+    let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
+    assert!(status.success(), "{status}");
 }
 
 #[test]

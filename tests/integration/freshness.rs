@@ -114,6 +114,35 @@ fn an_sqlite_file_that_another_one_is_copied_over_is_read_anew() {
     assert_eq!(ask(), [format!("revoked {REVOKED_AT} -")]);
 }
 
+// rule: ANS-5
+#[test]
+fn what_a_killed_writer_leaves_of_an_sqlite_file_is_told_by_name() {
+    let site = Site::with_certificates(KeyKind::P256);
+    // A writer whose changes have begun to reach the file, and whose journal has stayed.
+    let writer = rusqlite::Connection::open(site.path("certs.db")).unwrap();
+    let fill = "PRAGMA cache_size = 5; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                LIMIT 3000) INSERT INTO list_certs (cert_num, status, cert) \
+                SELECT printf('0x0c%04x', i), 'Valid', hex(zeroblob(100)) FROM n";
+    writer.execute_batch(fill).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE; UPDATE list_certs SET cert = 'x' || cert").unwrap();
+    let left = site.path("left.db");
+    fs::copy(site.path("certs.db"), &left).unwrap();
+    fs::copy(site.path("certs.db-journal"), site.path("left.db-journal")).unwrap();
+    writer.execute_batch("ROLLBACK").unwrap();
+    drop(writer);
+    for name in ["certs.db-journal", "certs.db"] {
+        fs::rename(site.path(&name.replace("certs", "left")), site.path(name)).unwrap();
+    }
+    let responder = site.serve("");
+    let der = site.about("0a1b").der();
+    assert_eq!(responder.post(&der), TRY_LATER);
+    logged(&site.path("serve.log"), "a writer was killed half-way");
+    let mended = rusqlite::Connection::open(site.path("certs.db")).unwrap();
+    mended.query_row("SELECT count(*) FROM list_certs", [], |_| Ok(())).unwrap();
+    eventually("it is read again", || (responder.post(&der) != TRY_LATER).then_some(()));
+    assert_eq!(statuses(&responder.post(&der)), ["good"]);
+}
+
 // rule: ANS-5, ANS-6
 #[test]
 fn while_the_store_is_gone_kept_answers_go_on_and_others_are_try_later() {
