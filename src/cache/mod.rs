@@ -175,7 +175,7 @@ impl ResponseCache {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
         match disk.confirm(cert_id, entry.der(), at) {
-            Confirmed::Yes => {}
+            Confirmed::Yes => entry.note_file(Written::Yes),
             Confirmed::Missing => {
                 if basis == Basis::Listed {
                     entry.note_file(disk.write_new(cert_id, entry.der(), at));
@@ -184,10 +184,10 @@ impl ResponseCache {
             Confirmed::Other(file) => {
                 // Signed anew by another process, which is as good, or by what the row said
                 // in between: nobody is to find that when the store is out of reach.
-                let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
-                    kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
-                });
-                if !stays {
+                let kept = Kept::of(&file, cert_id);
+                if kept.as_ref().is_some_and(|kept| kept.says(entry.status())) {
+                    entry.note_file(Written::Yes);
+                } else if !kept.is_some_and(|kept| is_overtaken(entry.status(), at, &kept)) {
                     entry.note_file(disk.write(cert_id, entry.der(), at));
                 }
             }
@@ -312,6 +312,34 @@ mod tests {
         assert!(successor.get(&cert_id, at(19)).is_none());
         assert!(cache.get(&cert_id, at(20)).is_none());
         assert!(cache.get(&cert_id, at(9)).is_none());
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn an_answer_knows_of_the_file_that_another_process_has_written_for_it() {
+        let at = Timestamp::from_unix;
+        let folder = tempfile::tempdir().unwrap();
+        let cache = || {
+            let memory = Arc::new(Memory::new(1 << 20));
+            let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
+            cache.with_files(Files::AskedAgain)
+        };
+        let (one, other) = (cache(), cache());
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let [own, others] = [&one, &other].map(|cache| {
+            let answer = (&b"answer"[..], cache.signer());
+            let entry = Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)));
+            cache.put(&cert_id, Arc::clone(&entry), None, Basis::Listed);
+            assert!(!entry.has_file());
+            entry
+        });
+        one.confirm(&cert_id, &own, Basis::Listed, at(12));
+        other.confirm(&cert_id, &others, Basis::Listed, at(13));
+        assert!(own.has_file() && others.has_file());
+        one.forget_unless(&cert_id, None);
+        assert!(other.is_removed(&cert_id, &others));
     }
 
     // rule: ANS-6

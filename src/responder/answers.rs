@@ -79,20 +79,22 @@ impl Responder {
         let responder_id = issuer.responder_id();
         let answer =
             Answer { responder_id, produced_at: now, responses: answers, nonce, extended_revoke };
-        let signed = self.sign(issuer, &answer, algorithm);
+        let der = match self.sign(issuer, &answer, algorithm) {
+            Ok(der) => der,
+            Err(status) => return Ok(Reply::Error(status)),
+        };
         for (cert_id, making, at) in &good {
             if !self.is_good_still(issuer, (cert_id, making, *at), now) {
                 return Err(Overtaken);
             }
         }
-        Ok(match (signed, validity) {
-            (Err(status), _) => Reply::Error(status),
-            (Ok(der), _) if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
-            (Ok(der), Some(validity)) if all_issued => {
+        Ok(match validity {
+            _ if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
+            Some(validity) if all_issued => {
                 let representation = Representation::new(Arc::from(der), &validity);
                 Reply::Authoritative(Arc::new(representation), validity)
             }
-            (Ok(der), _) => Reply::NotStored(Arc::from(der)),
+            _ => Reply::NotStored(Arc::from(der)),
         })
     }
 
@@ -213,12 +215,12 @@ impl Responder {
             Err(refusal @ ErrorStatus::TryLater) => {
                 // What was known when the store was last seen holds until its nextUpdate.
                 let cached = issuer.cache().get(cert_id, now);
-                let reply = self.without_store(issuer, cert_id, now, cached);
+                let reply = self.without_store(issuer, cert_id, cached);
                 let Reply::Kept(entry) = reply else { return Err(refusal) };
                 let (status, validity) = (entry.status(), entry.validity());
                 let answer = issued(issuer, (cert_id, status), validity, now);
                 let decision = Decision::Issued(CertRecord::listed(status));
-                return Ok((answer, decision, entry.confirmed_by(now)));
+                return Ok((answer, decision, entry.confirmed_by(self.clock.now())));
             }
             Err(refusal) => {
                 forget_others(issuer, &cert_id.serial(), None);
@@ -319,7 +321,9 @@ pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<
 /// The same where the row was not read now: `seen`, which is not good and is about to be
 /// given, was found in the folder. What has been read later stays.
 pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry, now: Timestamp) {
-    for_each_kept(issuer, (serial, seen.confirmed_by(now)), |cache, cert_id| {
+    // Its row was read in that second or later.
+    let at = seen.confirmed_by(now).saturating_add(LONG_WAIT);
+    for_each_kept(issuer, (serial, at), |cache, cert_id| {
         cache.forget_superseded(cert_id, seen, now);
     });
 }

@@ -31,7 +31,7 @@ impl Responder {
                 return Reply::Kept(entry);
             }
             // While the store is known to be down likewise: one asks, the others go on.
-            if self.may_be_given(issuer, &entry, now) && !entry.claim_attempt(now) {
+            if self.may_be_given(issuer, (cert_id, &entry), now) && !entry.claim_attempt(now) {
                 return Reply::Kept(entry);
             }
         }
@@ -57,16 +57,22 @@ impl Responder {
     fn unread(&self, issuer: Acting<'_>, cert_id: &CertId<'_>) -> Reply {
         let now = self.clock.now();
         let cached = issuer.cache().get(cert_id, now);
-        match cached.filter(|entry| self.may_be_given(issuer, entry, now)) {
+        match cached.filter(|entry| self.may_be_given(issuer, (cert_id, entry), now)) {
             Some(entry) => Reply::Kept(entry),
             None => self.overloaded(),
         }
     }
 
     /// Whether a kept answer is given although its row is not read now.
-    fn may_be_given(&self, issuer: Acting<'_>, entry: &Entry, now: Timestamp) -> bool {
+    fn may_be_given(
+        &self,
+        issuer: Acting<'_>,
+        (cert_id, entry): (&CertId<'_>, &Entry),
+        now: Timestamp,
+    ) -> bool {
         !entry.fresh_for(now, self.policy.freshness).is_zero()
-            || self.serves_without_store(issuer, now)
+            || (self.serves_without_store(issuer, now)
+                && !(entry.is_good() && issuer.cache().is_removed(cert_id, entry)))
     }
 
     /// Reads the row, and makes its answer: once more where it is good and, meanwhile, the
@@ -77,7 +83,8 @@ impl Responder {
             let reply = self.refresh_once(issuer, (cert_id, &making), now);
             match &reply {
                 Reply::Kept(entry) if entry.is_good() => {
-                    if !making.is_overtaken(entry.confirmed_by(now)) {
+                    // Now, as the row may have been read once more since this began.
+                    if !making.is_overtaken(entry.confirmed_by(self.clock.now())) {
                         return reply;
                     }
                 }
@@ -108,7 +115,7 @@ impl Responder {
         }
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,
-            Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, now, cached),
+            Err(ErrorStatus::TryLater) => return self.without_store(issuer, cert_id, cached),
             Err(refusal) => {
                 // The row was there, and no longer says what the answer says.
                 forget_others(issuer, &cert_id.serial(), None);
@@ -151,12 +158,14 @@ impl Responder {
         &self,
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
-        now: Timestamp,
         cached: Option<Arc<Entry>>,
     ) -> Reply {
         if self.policy.store_down == StoreDown::TryLater {
             return Reply::Error(ErrorStatus::TryLater);
         }
+        // To find out that the store does not answer may have taken seconds, in which
+        // others have confirmed theirs.
+        let now = self.clock.now();
         // Another process may have seen the row later than we did, and that it is not good.
         let cached = cached.filter(|entry| {
             let stays = !entry.is_good() || !issuer.cache().is_removed(cert_id, entry);

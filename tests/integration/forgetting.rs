@@ -156,6 +156,54 @@ fn an_answer_whose_file_another_process_has_removed_is_not_given_without_the_sto
     }
 }
 
+// rule: ANS-6
+#[test]
+fn an_answer_whose_file_is_gone_is_given_to_nobody_while_one_asks_the_store_in_vain() {
+    let world = Arc::new(World::with_places(1, WINDOW));
+    let now = SystemClock.now();
+    let past = now.saturating_add(WINDOW * 2);
+    world.at(now);
+    assert_eq!(world.told(&world.sha1), "good");
+    world.revoke("0a1b");
+    let other = World::beside(&world, WINDOW);
+    other.at(now);
+    assert_eq!(other.told(&other.nonce()), told_revoked());
+    world.hide_store();
+    world.at(past);
+    while_a_row_is_read(&world, &world.sha384, || {});
+    // Known to be away, and asked for by another one.
+    while_a_row_is_read(&world, &world.sha256, || {
+        for _ in 0..2 {
+            assert_eq!(world.told(&world.sha1), "tryLater");
+        }
+    });
+}
+
+// rule: ANS-6
+#[test]
+fn what_was_found_while_the_store_was_asked_in_vain_counts_by_every_name() {
+    let world = Arc::new(World::new(WINDOW));
+    let now = SystemClock.now();
+    world.at(now);
+    assert_eq!(world.told(&world.sha256), "good");
+    world.hide_store();
+    let within = Arc::clone(&world);
+    // Seconds pass, in which another process has read the row, and the store goes away.
+    world.at(now.saturating_add(WINDOW * 2));
+    world.then(Box::new(move || {
+        let later = SystemClock.now().saturating_add(WINDOW * 2 + LATER);
+        within.show_store();
+        within.revoke("0a1b");
+        let other = World::beside(&within, WINDOW);
+        other.at(later);
+        assert_eq!(other.told(&other.sha1), told_revoked());
+        within.hide_store();
+        within.at(later);
+    }));
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    assert_eq!(world.told(&world.sha256), "tryLater");
+}
+
 // rule: ANS-5
 #[test]
 fn an_answer_that_has_no_file_is_given_without_the_store() {

@@ -106,6 +106,22 @@ fn an_answer_with_a_nonce_is_not_good_either_once_another_was_told() {
 
 // rule: ANS-6
 #[test]
+fn a_revocation_in_the_folder_overtakes_though_its_question_began_a_second_before() {
+    let world = World::new(Duration::from_secs(3600));
+    let now = SystemClock.now();
+    world.at(now);
+    let told = world.told_after(|| {
+        world.revoke("0a1b");
+        let other = World::beside(&world, Duration::from_secs(3600));
+        other.at(now.saturating_sub(Duration::from_secs(1)));
+        assert_eq!(other.told(&other.sha256), format!("revoked {REVOKED_AT} 1"));
+        assert_eq!(world.told(&world.sha256), format!("revoked {REVOKED_AT} 1"));
+    });
+    assert_eq!(told, format!("revoked {REVOKED_AT} 1"));
+}
+
+// rule: ANS-6
+#[test]
 fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
     let world = World::new(Duration::from_secs(1));
     let mut second = None;
