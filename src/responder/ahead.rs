@@ -51,6 +51,9 @@ pub enum AheadError {
     /// No signature; the reason is in the log.
     #[error("no answer can be signed, the log says why")]
     NotSigned,
+    /// The row that had to be read once more was not; the reason is in the log.
+    #[error("a row cannot be read once more, the log says why")]
+    NotRead,
     /// The cache folder does not take it.
     #[error("the cache folder cannot be written")]
     NotKept(#[source] io::Error),
@@ -105,7 +108,7 @@ impl Responder {
     ) -> Result<Due, AheadError> {
         let at = self.now();
         if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > LONG_WAIT {
-            let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotSigned)?;
+            let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotRead)?;
             let Some(record) = record else {
                 forget_others(issuer, &cert_id.serial(), None);
                 return Ok(Due::Overtaken);

@@ -302,10 +302,9 @@ fn a_database_that_dies_ends_it_with_an_error_and_what_was_signed_stays() {
     let output = child.wait_with_output().unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
-    assert!(
-        stderr.contains("stopped, what was signed stays: status store unavailable: "),
-        "{stderr}"
-    );
+    // While it reads a page of rows; or, on a slow machine, one of them once more.
+    assert!(stderr.contains("stopped, what was signed stays: "), "{stderr}");
+    assert!(stderr.contains("status store unavailable: "), "{stderr}");
     let signed = number(&stdout, "signed ");
     assert!((50..3_000).contains(&signed), "{stdout}");
     assert_eq!(answers(&site.path("cache")).len(), signed);
