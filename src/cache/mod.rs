@@ -207,11 +207,12 @@ impl ResponseCache {
         self.under_way.overtake(serial, at);
     }
 
-    /// Whether an answer has lost its file: another process has found out that it no longer
-    /// holds.
+    /// Whether an answer `good` has lost its file: another process has found out that it no
+    /// longer holds.
     #[must_use]
     pub fn is_removed(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
-        entry.has_file() && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
+        let had_file = entry.is_good() && entry.has_file();
+        had_file && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
     }
 
     /// Forgets an answer that says anything but `status`, or whatever it says where that is

@@ -106,17 +106,31 @@ impl Responder {
         (cert_id, making, at): (&CertId<'_>, &Making<'_>, Timestamp),
         since: Timestamp,
     ) -> bool {
-        if !making.is_overtaken(at) && self.clock.now().saturating_since(since) > LONG_WAIT {
-            let decision =
-                self.find(issuer, cert_id).map(|record| decide(record.as_ref(), issuer.policy()));
-            match decision {
-                Ok(decision) if decision.is_issued_as(CertStatus::Good) => {}
-                // What was known when the store was last seen.
-                Err(ErrorStatus::TryLater) => {}
-                _ => return false,
-            }
+        if making.is_overtaken(at) {
+            return false;
         }
-        !making.is_overtaken(at)
+        let is_good = match self.read_once_more(issuer, cert_id, since) {
+            None => true,
+            Some(read) => read.is_ok_and(|decision| decision.is_issued_as(CertStatus::Good)),
+        };
+        is_good && !making.is_overtaken(at)
+    }
+
+    /// What the row says now, where it was read at `since`, a long time ago. `None`: it was
+    /// not, or the store does not answer, and what it said last holds.
+    fn read_once_more(
+        &self,
+        issuer: Acting<'_>,
+        cert_id: &CertId<'_>,
+        since: Timestamp,
+    ) -> Option<Result<Decision, ErrorStatus>> {
+        if self.clock.now().saturating_since(since) <= LONG_WAIT {
+            return None;
+        }
+        match self.find(issuer, cert_id) {
+            Err(ErrorStatus::TryLater) => None,
+            read => Some(read.map(|record| decide(record.as_ref(), issuer.policy()))),
+        }
     }
 
     /// Signs what the store says, and keeps it, unless that is overtaken.
@@ -151,17 +165,15 @@ impl Responder {
         }
         let now = self.clock.now();
         let at = entry.confirmed();
-        if !making.is_overtaken(at) && now.saturating_since(at) > LONG_WAIT {
-            let decision =
-                self.find(issuer, cert_id).map(|record| decide(record.as_ref(), issuer.policy()));
-            match decision {
-                Ok(Decision::Issued(record)) if entry.is_borne_out_by(&record) => {
-                    entry.confirm(now);
-                }
-                // What was known when the store was last seen.
-                Err(ErrorStatus::TryLater) => {}
-                _ => issuer.cache().overtake(&cert_id.serial(), Timestamp::NEVER),
+        if making.is_overtaken(at) {
+            return false;
+        }
+        match self.read_once_more(issuer, cert_id, at) {
+            None => {}
+            Some(Ok(Decision::Issued(record))) if entry.is_borne_out_by(&record) => {
+                entry.confirm(now);
             }
+            Some(_) => issuer.cache().overtake(&cert_id.serial(), Timestamp::NEVER),
         }
         !making.is_overtaken(entry.confirmed())
     }

@@ -72,7 +72,7 @@ impl Responder {
     ) -> bool {
         !entry.fresh_for(now, self.policy.freshness).is_zero()
             || (self.serves_without_store(issuer, now)
-                && !(entry.is_good() && issuer.cache().is_removed(cert_id, entry)))
+                && !issuer.cache().is_removed(cert_id, entry))
     }
 
     /// Reads the row, and makes its answer: once more where it is good and, meanwhile, the
@@ -167,13 +167,13 @@ impl Responder {
         // others have confirmed theirs.
         let now = self.clock.now();
         // Another process may have seen the row later than we did, and that it is not good.
-        let cached = cached.filter(|entry| {
-            let stays = !entry.is_good() || !issuer.cache().is_removed(cert_id, entry);
-            if !stays {
+        let cached = match cached {
+            Some(entry) if issuer.cache().is_removed(cert_id, &entry) => {
                 issuer.cache().forget_good(cert_id);
+                None
             }
-            stays
-        });
+            cached => cached,
+        };
         let on_disk = self.load(issuer, cert_id, now);
         let latest = match (cached, on_disk) {
             (Some(cached), Some(on_disk)) if on_disk.supersedes(&cached, now) => Some(on_disk),

@@ -80,18 +80,10 @@ fn a_revocation_is_forgotten_by_no_successor_of_the_signer() {
 // rule: ANS-6
 #[test]
 fn a_confirmation_to_come_does_not_outdo_a_revocation_in_the_folder() {
-    let world = World::new(WINDOW);
     let now = SystemClock.now();
-    for ahead in [now, now.saturating_add(LONG_WINDOW)] {
-        world.at(ahead);
-        assert_eq!(world.told(&world.sha1), "good");
-    }
-    // The clock is set right.
-    world.at(now);
-    world.revoke("0a1b");
-    let other = World::beside(&world, WINDOW);
-    other.at(now);
-    assert_eq!(other.told(&other.sha1), told_revoked());
+    let world = World::new(WINDOW);
+    confirm_by_a_clock_ahead(&world, &world.sha1, now);
+    revoke_and_tell_another(&world, &world.sha1, now);
     world.hide_store();
     assert_eq!(world.told(&world.nonce()), told_revoked());
     assert_eq!(world.told(&world.sha1), told_revoked());
@@ -101,17 +93,10 @@ fn a_confirmation_to_come_does_not_outdo_a_revocation_in_the_folder() {
 // rule: ANS-6
 #[test]
 fn a_revocation_found_in_the_folder_outdoes_a_confirmation_to_come_by_every_name() {
-    let world = World::new(WINDOW);
     let now = SystemClock.now();
-    for ahead in [now, now.saturating_add(LONG_WINDOW)] {
-        world.at(ahead);
-        assert_eq!(world.told(&world.sha256), "good");
-    }
-    world.at(now);
-    world.revoke("0a1b");
-    let other = World::beside(&world, WINDOW);
-    other.at(now);
-    assert_eq!(other.told(&other.sha1), told_revoked());
+    let world = World::new(WINDOW);
+    confirm_by_a_clock_ahead(&world, &world.sha256, now);
+    revoke_and_tell_another(&world, &world.sha1, now);
     assert_eq!(world.told(&world.sha1), told_revoked());
     world.hide_store();
     assert_eq!(world.told(&world.sha256), "tryLater");
@@ -124,10 +109,7 @@ fn a_revocation_found_in_the_folder_without_the_store_counts_by_every_name() {
     let now = SystemClock.now();
     world.at(now);
     assert_eq!(world.told(&world.sha256), "good");
-    world.revoke("0a1b");
-    let other = World::beside(&world, WINDOW);
-    other.at(now);
-    assert_eq!(other.told(&other.sha1), told_revoked());
+    revoke_and_tell_another(&world, &world.sha1, now);
     world.hide_store();
     world.at(now.saturating_add(WINDOW * 2));
     assert_eq!(world.told(&world.sha1), told_revoked());
@@ -142,11 +124,8 @@ fn an_answer_whose_file_another_process_has_removed_is_not_given_without_the_sto
         let now = SystemClock.now();
         world.at(now);
         assert_eq!(world.told(&world.sha1), "good");
-        world.revoke("0a1b");
-        let other = World::beside(&world, WINDOW);
-        other.at(now);
-        let question = if by_nonce { other.nonce() } else { other.sha256.clone() };
-        assert_eq!(other.told(&question), told_revoked());
+        let question = if by_nonce { world.nonce() } else { world.sha256.clone() };
+        revoke_and_tell_another(&world, &question, now);
         world.hide_store();
         world.at(now.saturating_add(WINDOW * 2));
         for _ in 0..2 {
@@ -164,10 +143,7 @@ fn an_answer_whose_file_is_gone_is_given_to_nobody_while_one_asks_the_store_in_v
     let past = now.saturating_add(WINDOW * 2);
     world.at(now);
     assert_eq!(world.told(&world.sha1), "good");
-    world.revoke("0a1b");
-    let other = World::beside(&world, WINDOW);
-    other.at(now);
-    assert_eq!(other.told(&other.nonce()), told_revoked());
+    revoke_and_tell_another(&world, &world.nonce(), now);
     world.hide_store();
     world.at(past);
     while_a_row_is_read(&world, &world.sha384, || {});
@@ -193,10 +169,7 @@ fn what_was_found_while_the_store_was_asked_in_vain_counts_by_every_name() {
     world.then(Box::new(move || {
         let later = SystemClock.now().saturating_add(WINDOW * 2 + LATER);
         within.show_store();
-        within.revoke("0a1b");
-        let other = World::beside(&within, WINDOW);
-        other.at(later);
-        assert_eq!(other.told(&other.sha1), told_revoked());
+        revoke_and_tell_another(&within, &within.sha1, later);
         within.hide_store();
         within.at(later);
     }));
@@ -387,6 +360,23 @@ fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
     while_a_row_is_read(&world, &world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
     world.revoke("0a1b");
     assert_eq!(world.told(&world.sha1), told_revoked());
+}
+
+/// The answer is good, and is confirmed while the clock is far ahead, which is set right.
+fn confirm_by_a_clock_ahead(world: &World, question: &[u8], now: Timestamp) {
+    for ahead in [now, now.saturating_add(LONG_WINDOW)] {
+        world.at(ahead);
+        assert_eq!(world.told(question), "good");
+    }
+    world.at(now);
+}
+
+/// Another process, asked at `now`, finds the certificate revoked.
+fn revoke_and_tell_another(world: &World, question: &[u8], now: Timestamp) {
+    world.revoke("0a1b");
+    let other = World::beside(world, WINDOW);
+    other.at(now);
+    assert_eq!(other.told(question), told_revoked());
 }
 
 /// Does something while another question, whose row is just being read, takes a place.

@@ -155,8 +155,8 @@ impl<P: Protocol> Pool<P> {
         self.provide(wanted);
     }
 
-    /// A place among the workers that wait for a peer to read: an eighth of them, or one. More would
-    /// leave none for the others, who read.
+    /// A place among the workers that wait for a peer to read: an eighth of them, or one.
+    /// More would leave none for the others, who read.
     pub(crate) fn place_to_send(&self) -> Option<Sending<'_>> {
         let places = (self.settings.workers / 8).max(1);
         let one_more = |sending| (sending < places).then_some(sending + 1);
