@@ -199,6 +199,7 @@ impl World {
             })
         });
         barrier.wait();
+        self.reads(); // those of before
         let waiting = self.ask(der);
         self.wait_for_a_read();
         meanwhile();
