@@ -14,7 +14,7 @@ use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
 use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
-use crate::signer::key::{self, Holder, KeySource, PasswordUse};
+use crate::signer::key::{self, Key, KeySource, PasswordUse};
 use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
 use crate::store::StatusStore;
@@ -47,8 +47,15 @@ pub struct KnownSigner {
     pub signer: Signer,
     /// The file of the key.
     pub key: PathBuf,
-    /// Where the key is.
-    pub holder: Holder,
+}
+
+/// When keys are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// With their certificates, so that one that is not as it should be is found out now.
+    AtOnce,
+    /// When one is first to sign: an answer that is kept needs none.
+    WhenNeeded,
 }
 
 impl Shared {
@@ -66,12 +73,12 @@ impl Shared {
 ///
 /// A key or certificate that cannot be read, or may not sign; where one has ended, only if
 /// that leaves no CA to answer about. The store is not connected to: it may come later.
-pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<String>)> {
+pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Responder, Vec<String>)> {
     let memory = Arc::new(Memory::new(config.cache.memory));
     let mut warnings = Vec::new();
     let (mut issuers, mut over) = (Vec::new(), Vec::new());
     for (id, settings) in (0..).zip(&config.issuers) {
-        let mut identity = identity(config, settings, SystemClock.now())?;
+        let mut identity = identity(config, settings, keys, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
         over.extend(identity.over);
         let store = store(settings, &identity.certificate)?;
@@ -106,15 +113,15 @@ pub fn responder(config: &Config, shared: &Shared) -> Result<(Responder, Vec<Str
 /// # Errors
 ///
 /// As for [`responder`].
-pub fn responder_for_one(mut config: Config) -> Result<(Responder, Vec<String>)> {
+pub fn responder_for_one(mut config: Config, keys: Keys) -> Result<(Responder, Vec<String>)> {
     let in_mysql = |issuer: &config::Issuer| matches!(issuer.database, Database::Mysql(_));
     if config.issuers.iter().any(in_mysql) {
-        // In the background, while keys are read.
+        // In the background, while certificates and keys are read.
         mysql::get_ready();
     }
     // Nothing else will be left of the answer.
     config.cache.files = Files::AtOnce;
-    responder(&config, &Shared::new(&config))
+    responder(&config, &Shared::new(&config), keys)
 }
 
 /// Reads and checks a CA's certificate and who signs for it.
@@ -122,7 +129,12 @@ pub fn responder_for_one(mut config: Config) -> Result<(Responder, Vec<String>)>
 /// # Errors
 ///
 /// As for [`responder`].
-pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Result<Identity> {
+pub fn identity(
+    config: &Config,
+    issuer: &config::Issuer,
+    keys: Keys,
+    now: Timestamp,
+) -> Result<Identity> {
     let (mut warnings, mut over) = (Vec::new(), None);
     let certificate = Certificate::load(&issuer.certificate)?;
     let mut signers = Vec::new();
@@ -135,7 +147,7 @@ pub fn identity(config: &Config, issuer: &config::Issuer, now: Timestamp) -> Res
     for (settings, order) in [(Some(&own), Order::Present), (issuer.next.as_ref(), Order::Next)] {
         let Some(settings) = settings else { continue };
         let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
-        let known = signer(config, settings, path, &mut warnings)?;
+        let known = signer(config, settings, (&certificate, path), keys, &mut warnings)?;
         let signer = &known.signer;
         let allowed = signer.certificate().may_sign_for(&certificate, now);
         match (allowed, order, &issuer.next) {
@@ -174,27 +186,40 @@ enum Order {
 fn signer(
     config: &Config,
     settings: &config::Signer,
-    certificate: &Path,
+    (issuer, path): (&Certificate, &Path),
+    keys: Keys,
     warnings: &mut Vec<String>,
 ) -> Result<KnownSigner> {
-    let others = match config.permissions {
-        Permissions::Refuse => ReadableByOthers::Refuse,
-        Permissions::Warn => ReadableByOthers::Accept,
+    let source = KeySource {
+        path: settings.key.clone(),
+        password: settings.key_password.clone(),
+        others: match config.permissions {
+            Permissions::Refuse => ReadableByOthers::Refuse,
+            Permissions::Warn => ReadableByOthers::Accept,
+        },
     };
-    let source =
-        KeySource { path: settings.key.clone(), password: settings.key_password.clone(), others };
-    let key = key::load(&source)?;
+    let certificate = match &settings.certificate {
+        None => issuer.clone(),
+        Some(path) => Certificate::load(path)?,
+    };
+    let signer = match keys {
+        Keys::AtOnce => Signer::new(load(&source, warnings)?, certificate, config.rsa_padding),
+        Keys::WhenNeeded => Signer::put_off(source, certificate, config.rsa_padding),
+    };
+    let key = settings.key.clone();
+    let signer = signer
+        .with_context(|| format!("key {} with certificate {}", key.display(), path.display()))?;
+    Ok(KnownSigner { signer, key })
+}
+
+fn load(source: &KeySource, warnings: &mut Vec<String>) -> Result<Key> {
+    let key = key::load(source)?;
     warnings.extend(key.exposed.iter().map(ToString::to_string));
-    if let (PasswordUse::Needless, Some(password)) = (key.password_use, &settings.key_password) {
-        let path = settings.key.display();
+    if let (PasswordUse::Needless, Some(password)) = (key.password_use, &source.password) {
+        let path = source.path.display();
         warnings.push(format!("key {path}: not encrypted, the {password} has no effect"));
     }
-    let holder = key.holder.clone();
-    let signer = Signer::new(key, Certificate::load(certificate)?, config.rsa_padding)
-        .with_context(|| {
-            format!("key {} with certificate {}", settings.key.display(), certificate.display())
-        })?;
-    Ok(KnownSigner { signer, key: settings.key.clone(), holder })
+    Ok(key)
 }
 
 fn warn_of_missing_no_check(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::app;
+use crate::app::{self, Keys};
 use crate::logging::Launcher;
 use crate::service::Service;
 use crate::transport::cgi::{self, Limits};
@@ -18,7 +18,7 @@ pub fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     };
     let (config, _log) = super::start(config, launcher)?;
     let limits = Limits { body: config.limits.request_bytes, ..Limits::default() };
-    let (responder, warnings) = app::responder_for_one(config)?;
+    let (responder, warnings) = app::responder_for_one(config, Keys::WhenNeeded)?;
     for warning in warnings {
         log::debug!("{warning}");
     }

@@ -12,14 +12,13 @@ use anyhow::Result;
 use rustix::fs::Access;
 
 use super::serve;
-use crate::app;
+use crate::app::{self, Keys};
 use crate::cache::survey;
 use crate::config::{Config, Database, Issuer, Listen};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
 use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
-use crate::signer::key::Holder;
 use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
@@ -35,7 +34,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     }
     check_listeners(&config.listen, &mut tally);
     for issuer in &config.issuers {
-        match app::identity(&config, issuer, SystemClock.now()) {
+        match app::identity(&config, issuer, Keys::AtOnce, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
                 if let Some(reason) = &identity.over {
@@ -50,7 +49,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
                             continue;
                         }
                     }
-                    if let Holder::Provider(name) = &known.holder {
+                    if let Some(name) = known.signer.token() {
                         let path = known.key.display();
                         tally.fine(&format!("key {path}: {name} is there, and signs"));
                     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::app;
+use crate::app::{self, Keys};
 use crate::logging::Launcher;
 use crate::responder::Reply;
 
@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let (config, _log) = super::start(config, Launcher::Operator)?;
     let request = read(arguments.input.as_deref(), config.limits.request_bytes)?;
-    let (responder, warnings) = app::responder_for_one(config)?;
+    let (responder, warnings) = app::responder_for_one(config, Keys::AtOnce)?;
     for warning in warnings {
         log::warn!("{warning}");
     }

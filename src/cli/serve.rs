@@ -21,7 +21,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::app::{self, Shared};
+use crate::app::{self, Keys, Shared};
 use crate::config::{Config, UnixSocket};
 use crate::http::Exchange;
 use crate::logging::{Launcher, quoted};
@@ -53,7 +53,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let (mut config, _log) = super::start(config, launcher)?;
     config.limits.connections = room_for_connections(config.limits.connections);
     let shared = Shared::new(&config);
-    let (responder, warnings) = app::responder(&config, &shared)?;
+    let (responder, warnings) = app::responder(&config, &shared, Keys::AtOnce)?;
     app::try_out(&responder)?;
     report(&warnings);
     let service = Arc::new(Service::new(responder));
@@ -302,7 +302,7 @@ fn reload(current: &Current) {
         }
         // These stay with the process, and the rest must agree with them.
         config.limits = current.config.load().limits.clone();
-        let (responder, warnings) = app::responder(&config, &current.shared)?;
+        let (responder, warnings) = app::responder(&config, &current.shared, Keys::AtOnce)?;
         app::try_out(&responder)?;
         Ok((config, responder, warnings))
     };

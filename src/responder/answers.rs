@@ -30,6 +30,7 @@ impl Responder {
         let Ok(_unshared) = self.unshared.enter() else { return self.overloaded() };
         let Ok(_slow) = self.slow.enter() else { return self.overloaded() };
         before_waiting();
+        get_ready(issuer);
         let mut now = now;
         for _ in 0..MOST_READINGS {
             match self.made_once(issuer, request, (nonce, algorithm), now) {
@@ -353,6 +354,12 @@ fn for_each_kept(
             forget(acting.cache(), &cert_id);
         }
     }
+}
+
+/// Has the key loaded while the store is being connected to, where both were put off. What
+/// goes wrong is told when it is to sign.
+pub(super) fn get_ready(issuer: Acting<'_>) {
+    let _told_later = issuer.signer().load();
 }
 
 /// An answer about one certificate, without a nonce.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
-use crate::responder::answers::{forget_others, forget_superseded};
+use crate::responder::answers::{forget_others, forget_superseded, get_ready};
 use crate::responder::decision::{Decision, decide, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
@@ -112,6 +112,9 @@ impl Responder {
             {
                 return found(issuer, cert_id, Arc::clone(entry), now);
             }
+        }
+        if cached.is_none() {
+            get_ready(issuer);
         }
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,

@@ -2,9 +2,10 @@
 //!
 //! Knows neither what it signs nor how many may sign at once. A key on a token is
 //! loaded anew when it no longer signs: a token that was pulled out and put back, or
-//! a connection to an HSM that was lost, leaves only dead handles behind.
+//! a connection to an HSM that was lost, leaves only dead handles behind. A process that
+//! answers one question loads its key when that is to sign.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -33,13 +34,21 @@ mod token;
 
 /// A key that signs, with the certificate that says so.
 pub struct Signer {
-    handle: ArcSwap<Handle>,
-    /// For a key that a provider holds.
-    reload: Option<Reload>,
+    /// Where its loading was put off, from then on; or why it is not, which stays: a token
+    /// locks itself after a few wrong PINs.
+    loaded: OnceLock<Result<Loaded, Arc<str>>>,
+    source: KeySource,
     certificate: Certificate,
     /// The certificate's, not the token's: it is there when the token is not.
     public_key: PKey<Public>,
     algorithm: SignatureAlgorithm,
+}
+
+/// A key that is there.
+struct Loaded {
+    handle: ArcSwap<Handle>,
+    /// For a key that a provider holds.
+    token: Option<Token>,
     /// All that the key can do.
     algorithms: Vec<SignatureAlgorithm>,
 }
@@ -62,6 +71,9 @@ pub enum SignError {
     /// Key and certificate are not a pair.
     #[error("the key does not belong to the certificate")]
     NotAPair,
+    /// A key whose loading was put off is not there.
+    #[error("{0}")]
+    NotLoaded(Arc<str>),
 }
 
 impl From<ErrorStack> for SignError {
@@ -70,9 +82,9 @@ impl From<ErrorStack> for SignError {
     }
 }
 
-/// How and when a key on a token is loaded anew.
-struct Reload {
-    source: KeySource,
+/// What a key on a token is called, and when it was loaded anew.
+struct Token {
+    name: String,
     last: Mutex<Option<Attempt>>,
 }
 
@@ -88,23 +100,65 @@ impl Signer {
     ///
     /// [`SignError::KeyKind`] or [`SignError::NotAPair`].
     pub fn new(key: Key, certificate: Certificate, padding: RsaPadding) -> Result<Self, SignError> {
+        let signer = Self::put_off(key.source.clone(), certificate, padding)?;
+        let loaded = signer.take(key)?;
+        Ok(Self { loaded: OnceLock::from(Ok(loaded)), ..signer })
+    }
+
+    /// The same with a key that is loaded when it is first to sign.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::KeyKind`], by the certificate.
+    pub fn put_off(
+        source: KeySource,
+        certificate: Certificate,
+        padding: RsaPadding,
+    ) -> Result<Self, SignError> {
         let public_key = certificate.x509().public_key()?;
-        if !public_key.public_eq(&key.pkey) {
+        let algorithm = algorithm_for(&public_key, padding)?;
+        Ok(Self { loaded: OnceLock::new(), source, certificate, public_key, algorithm })
+    }
+
+    fn take(&self, key: Key) -> Result<Loaded, SignError> {
+        if !self.public_key.public_eq(&key.pkey) {
             return Err(SignError::NotAPair);
         }
-        let algorithm = algorithm_for(&public_key, padding)?;
         let handle = Handle::new(key.pkey);
-        let mut algorithms = algorithms_for(&public_key, algorithm);
-        let reload = match key.holder {
+        let mut algorithms = algorithms_for(&self.public_key, self.algorithm);
+        let token = match key.holder {
             Holder::Memory => None,
-            Holder::Provider(_) => {
+            Holder::Provider(name) => {
                 // A token need not know every padding and every hash.
                 algorithms.retain(|other| handle.sign(TRIAL, *other).is_ok());
-                Some(Reload { source: key.source, last: Mutex::default() })
+                Some(Token { name, last: Mutex::default() })
             }
         };
-        let handle = ArcSwap::from_pointee(handle);
-        Ok(Self { handle, reload, certificate, public_key, algorithm, algorithms })
+        Ok(Loaded { handle: ArcSwap::from_pointee(handle), token, algorithms })
+    }
+
+    /// Loads the key now if that was put off.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError::NotLoaded`].
+    pub fn load(&self) -> Result<(), SignError> {
+        self.loaded().map(|_| ())
+    }
+
+    fn loaded(&self) -> Result<&Loaded, SignError> {
+        let load = || match key::load(&self.source) {
+            Ok(key) => self.take(key).map_err(|error| chain(&error).to_string().into()),
+            Err(error) => Err(chain(&error).to_string().into()),
+        };
+        let loaded = self.loaded.get_or_init(load).as_ref();
+        loaded.map_err(|reason| SignError::NotLoaded(Arc::clone(reason)))
+    }
+
+    /// The name of its key on a token, where it is on one.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        Some(&self.loaded.get()?.as_ref().ok()?.token.as_ref()?.name)
     }
 
     /// Signs once for nothing, and verifies it: a key that cannot sign (a lost token, a
@@ -137,7 +191,10 @@ impl Signer {
         &self,
         mut preferred: impl Iterator<Item = SignatureAlgorithm>,
     ) -> SignatureAlgorithm {
-        preferred.find(|algorithm| self.algorithms.contains(algorithm)).unwrap_or(self.algorithm)
+        let can = |algorithm: &SignatureAlgorithm| {
+            self.loaded().is_ok_and(|loaded| loaded.algorithms.contains(algorithm))
+        };
+        preferred.find(can).unwrap_or(self.algorithm)
     }
 
     /// Signs `message` with an algorithm of this key. Blocks for as long as the key
@@ -146,14 +203,16 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`SignError::OpenSsl`], which stays, or [`SignError::OutOfReach`], which passes.
+    /// [`SignError::OpenSsl`], which stays, [`SignError::OutOfReach`], which passes, or as
+    /// [`Signer::load`].
     pub fn sign(
         &self,
         message: &[u8],
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, SignError> {
-        let handle = self.handle.load_full();
-        let Some(reload) = &self.reload else { return Ok(handle.sign(message, algorithm)?) };
+        let loaded = self.loaded()?;
+        let handle = loaded.handle.load_full();
+        let Some(token) = &loaded.token else { return Ok(handle.sign(message, algorithm)?) };
         if handle.death().is_none() {
             match handle.sign(message, algorithm) {
                 Ok(signature) => return Ok(signature),
@@ -162,7 +221,7 @@ impl Signer {
         }
         // Never a second try with the same handle: the provider may ask for the PIN on
         // a terminal, which it cannot while it loads a key.
-        let handle = self.anew(reload, &handle)?;
+        let handle = self.anew(&loaded.handle, token, &handle)?;
         handle.sign(message, algorithm).map_err(|error| {
             let reasons = Reasons::from(error);
             handle.bury(reasons.clone());
@@ -198,9 +257,14 @@ impl Signer {
 
     /// The key loaded anew, once for all threads that found it dead, and not again
     /// before a pause is over.
-    fn anew(&self, reload: &Reload, dead: &Arc<Handle>) -> Result<Arc<Handle>, SignError> {
-        let mut last = reload.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = self.handle.load_full();
+    fn anew(
+        &self,
+        place: &ArcSwap<Handle>,
+        token: &Token,
+        dead: &Arc<Handle>,
+    ) -> Result<Arc<Handle>, SignError> {
+        let mut last = token.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = place.load_full();
         if !Arc::ptr_eq(&present, dead) {
             return Ok(present);
         }
@@ -209,12 +273,12 @@ impl Signer {
         {
             return Err(SignError::OutOfReach(Arc::clone(&attempt.outcome)));
         }
-        let loaded = key::load(&reload.source);
+        let loaded = key::load(&self.source);
         let next = Instant::now() + pause_after(&loaded);
         let trouble = match loaded {
             Ok(key) if self.public_key.public_eq(&key.pkey) => {
                 let handle = Arc::new(Handle::new(key.pkey));
-                self.handle.store(Arc::clone(&handle));
+                place.store(Arc::clone(&handle));
                 *last = Some(Attempt { next, outcome: "it failed again after a moment".into() });
                 return Ok(handle);
             }

@@ -17,8 +17,11 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{KeyKind, write_private};
+use support::ocsp::{
+    Answer, INTERNAL_ERROR, NULL, PREFERRED_ALGORITHMS, Request, extension, sequence, tlv,
+};
 use support::site::{PROGRAM, Running, Site};
-use support::{eventually, free_port, run};
+use support::{eventually, free_port, run, with_input};
 
 #[test]
 fn keys_on_a_token_sign_for_several_threads() {
@@ -143,6 +146,29 @@ fn a_cached_answer_is_good_without_the_token() {
     let second = token.site.ask("good", &running.url(), &["-no_nonce"]);
     assert!(second.contains("Response verify OK"), "{second}");
     assert!(!token.log().contains("cache"), "{}", token.log());
+}
+
+#[test]
+fn a_cgi_program_logs_in_once_and_only_where_it_is_to_sign() {
+    let token = Token::with(KeyKind::Rsa2048);
+    token.make_provider_forget_pins();
+    token.site.configure(&format!("{PIN_FILE}[cache]\nfreshness = \"0s\"\n"));
+    let question = token.site.about("0a1b");
+    let first = token.cgi(&question);
+    assert_eq!(Answer::read(&first).statuses(), ["good"]);
+    assert_eq!(token.logins(), 1);
+    token.pull_out();
+    assert_eq!(token.cgi(&question), first);
+    token.put_back();
+    token.write_pin("999999");
+    // The key is asked for what it can do, is to be ready, and is to sign.
+    let [sha384, sha512] = [12, 13].map(|last| {
+        sequence(&[&sequence(&[&tlv(6, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, last]]), NULL])])
+    });
+    let preferred = extension(PREFERRED_ALGORITHMS, &sequence(&[&sha384, &sha512]));
+    assert_eq!(token.cgi(&question.with_nonce(b"nonce").with(preferred)), INTERNAL_ERROR);
+    // pkcs11-provider 1.0 tries it five times each time that a key is loaded.
+    assert!(token.logins() <= 6, "{} logins", token.logins());
 }
 
 #[test]
@@ -309,6 +335,18 @@ impl Token {
             TcpStream::connect(running.address()).ok()
         });
         running
+    }
+
+    /// What the program answers as a web server starts it for one question.
+    fn cgi(&self, question: &Request) -> Vec<u8> {
+        let der = question.der();
+        let mut command = self.command(PROGRAM);
+        command.arg("cgi").env("REQUEST_METHOD", "POST");
+        let output = with_input(command.env("CONTENT_LENGTH", der.len().to_string()), &der);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains(PIN) && !stderr.contains("panic"), "{stderr}");
+        let head = output.stdout.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+        output.stdout[head + 4..].to_vec()
     }
 
     fn log(&self) -> String {

@@ -12,10 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ocsp_fcgi::demo::KeyKind;
 
-use crate::support::eventually;
 use crate::support::mariadb::{Database, MariaDb};
-use crate::support::ocsp::{Answer, CertId, MALFORMED, Request, TRY_LATER, UNAUTHORIZED};
+use crate::support::ocsp::{
+    Answer, CertId, INTERNAL_ERROR, MALFORMED, Request, TRY_LATER, UNAUTHORIZED,
+};
 use crate::support::site::{PROGRAM, Site};
+use crate::support::{eventually, with_input};
 
 // rule: FCG-5, WEB-2
 #[test]
@@ -195,10 +197,10 @@ fn the_words_of_a_query_are_not_arguments() {
 #[test]
 fn a_program_that_is_not_set_up_prints_nothing_on_stdout_and_exits_with_1() {
     let world = World::new();
-    fs::remove_file(world.site.path("ca.key")).unwrap();
+    fs::remove_file(world.site.path("ca.crt")).unwrap();
     let output = world.post(&world.about("0a1b").der(), &[]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("ca.key"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ca.crt"));
     let output = world.post(b"", &[("OCSP_FCGI_CONFIG", "/nowhere/config.toml")]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -229,6 +231,29 @@ fn processes_of_one_request_each_share_the_cache_folder() {
 }
 
 #[test]
+fn a_key_is_loaded_where_it_is_to_sign_and_an_answer_that_is_kept_needs_none() {
+    let world = World::new();
+    let der = world.about("0a1b").der();
+    let first = Reply::of(&world.post(&der, &[])).body;
+    let other = KeyKind::P256.generate().unwrap().private_key_to_pem_pkcs8().unwrap();
+    for (key, trouble) in [
+        (&other[..], "the key does not belong to the certificate"),
+        (b"no key", "ca.key: no private key in PEM or DER"),
+    ] {
+        fs::write(world.site.path("ca.key"), key).unwrap();
+        for freshness in ["1h", "0s"] {
+            world.configure(&format!("[cache]\nfreshness = \"{freshness}\"\n"));
+            assert_eq!(Reply::of(&world.post(&der, &[])).body, first, "{freshness}");
+        }
+        let output = world.post(&world.about("0c2d").der(), &[]);
+        assert_eq!(Reply::of(&output).body, INTERNAL_ERROR);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("key does not sign, answering internalError: "), "{stderr}");
+        assert!(stderr.contains(trouble), "{stderr}");
+    }
+}
+
+#[test]
 fn a_database_is_connected_to_where_its_row_is_needed_and_never_broken_off() {
     let server = MariaDb::start();
     let database = server.database();
@@ -246,7 +271,7 @@ fn a_database_is_connected_to_where_its_row_is_needed_and_never_broken_off() {
         }
     }
     // Nor where the process ends at once, for another reason.
-    fs::write(world.site.path("ca.key"), "no key").unwrap();
+    fs::write(world.site.path("ca.crt"), "no certificate").unwrap();
     assert_eq!(world.post(&der, &[]).status.code(), Some(1));
     eventually("the server has seen the end of each", || {
         database.connections().is_empty().then_some(())
@@ -310,8 +335,14 @@ struct Reply {
 impl World {
     fn new() -> Self {
         let site = Site::with_certificates(KeyKind::P256);
-        site.configure("[log]\ntarget = \"stderr\"\n");
-        Self { site }
+        let world = Self { site };
+        world.configure("");
+        world
+    }
+
+    /// With `more` in the configuration.
+    fn configure(&self, more: &str) {
+        self.site.configure(&format!("[log]\ntarget = \"stderr\"\n{more}"));
     }
 
     /// Over a table of MariaDB, with answers that stay fresh; `more` is of `[database]`.
@@ -345,18 +376,6 @@ impl World {
         let post = [("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/"), ("QUERY_STRING", "")];
         self.run(&[&post[..], more].concat(), der)
     }
-}
-
-fn with_input(command: &mut Command, input: &[u8]) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let _not_read = stdin.write_all(input);
-        });
-        child.wait_with_output().unwrap()
-    })
 }
 
 impl Reply {

@@ -1,7 +1,7 @@
 //! Each command: what it prints on stdout and stderr, and its exit code.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -13,7 +13,7 @@ use ocsp_fcgi::demo::{KeyKind, write_private};
 
 use crate::support::ocsp::{Answer, MALFORMED};
 use crate::support::site::{PROGRAM, Site};
-use crate::support::{eventually, files, free_port, run};
+use crate::support::{eventually, files, free_port, run, with_input};
 
 #[test]
 fn help_and_version_are_on_stdout_with_exit_code_0() {
@@ -457,13 +457,6 @@ fn respond(config: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let output = with_input(&mut command, input);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     output
-}
-
-fn with_input(command: &mut Command, input: &[u8]) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let _not_read = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
 }
 
 fn openssl(site: &Site, arguments: &[&str]) {

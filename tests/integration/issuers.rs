@@ -21,8 +21,8 @@ use tempfile::TempDir;
 
 use crate::cache_commands::{cache, first_line};
 use crate::support::ocsp::{
-    Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, Request, SHA1, SHA256, TRY_LATER,
-    UNAUTHORIZED, extension, sequence, tlv,
+    Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, PREFERRED_ALGORITHMS, Request, SHA1, SHA256,
+    TRY_LATER, UNAUTHORIZED, extension, sequence, tlv,
 };
 use crate::support::site::{PROGRAM, Running, Site};
 use crate::support::{eventually, files, free_port, logged, run};
@@ -173,9 +173,8 @@ fn the_first_preferred_algorithm_that_the_key_has_is_used() {
     ] {
         let list: Vec<_> = preferred.iter().map(|one| sequence(&[one])).collect();
         let list = sequence(&list.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let oid = [0x2b, 6, 1, 5, 5, 7, 48, 1, 8];
         let question = Request::about(&CertId::new(&site.ca.identity.certificate, "0a1b"))
-            .with(extension(&oid, &list));
+            .with(extension(PREFERRED_ALGORITHMS, &list));
         let der = responder.post(&question.der());
         let answer = Answer::read(&der);
         assert_eq!(answer.basic.signature_algorithm.oid.to_string(), wanted);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::{folder, say};
-use crate::app::{self, Shared};
+use crate::app::{self, Keys, Shared};
 use crate::cache::disk::CacheFile;
 use crate::logging::{Launcher, chain};
 use crate::ocsp::response::SignedAnswer;
@@ -36,7 +36,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let serial = serial.with_context(|| format!("serial number {:?}", arguments.serial))?;
     let (config, _log) = crate::cli::start(config, Launcher::Operator)?;
     folder(&config)?;
-    let (responder, _warnings) = app::responder(&config, &Shared::new(&config))?;
+    let (responder, _warnings) = app::responder(&config, &Shared::new(&config), Keys::WhenNeeded)?;
     let now = SystemClock.now();
     say(format_args!("serial 0x{serial}, decimal {}", serial.to_decimal()));
     let mut kept = 0;

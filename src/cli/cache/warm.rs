@@ -16,7 +16,7 @@ use signal_hook::flag;
 
 use super::meter::Meter;
 use super::{folder, say};
-use crate::app::{self, Shared};
+use crate::app::{self, Keys, Shared};
 use crate::config;
 use crate::logging::Launcher;
 use crate::ocsp::{HashAlgorithm, Parameters, Spelling};
@@ -105,7 +105,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let plan = arguments.plan();
     config.limits.signing_threads = plan.threads;
     config.limits.signing_queue = plan.threads;
-    let (responder, warnings) = app::responder(&config, &Shared::new(&config))?;
+    let (responder, warnings) = app::responder(&config, &Shared::new(&config), Keys::AtOnce)?;
     for warning in warnings {
         log::warn!("{warning}");
     }

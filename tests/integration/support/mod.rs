@@ -13,6 +13,7 @@ pub mod responder;
 pub mod site;
 pub mod web;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,6 +30,19 @@ pub fn run(command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_owned();
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
         panic!("{}: {error}; on Debian: apt-get install {package}", program.display())
+    })
+}
+
+/// Runs a program to its end with something on its standard input, which it need not read.
+pub fn with_input(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _not_read = stdin.write_all(input);
+        });
+        child.wait_with_output().unwrap()
     })
 }
 

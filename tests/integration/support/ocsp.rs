@@ -15,6 +15,7 @@ pub const SHA512: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3];
 pub const MD5: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 2, 5];
 pub const NONCE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1, 2];
 pub const ACCEPTABLE_RESPONSES: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1, 4];
+pub const PREFERRED_ALGORITHMS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1, 8];
 pub const EXTENDED_REVOKE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1, 9];
 /// 1.2.3.4: nobody knows it.
 pub const UNHEARD_OF: &[u8] = &[0x2a, 3, 4];
