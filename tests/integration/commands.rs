@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +13,9 @@ use ocsp_fcgi::demo::{KeyKind, write_private};
 
 use crate::support::ocsp::{Answer, MALFORMED};
 use crate::support::site::{PROGRAM, Site};
-use crate::support::{eventually, files, free_port, run, with_input};
+use crate::support::{eventually, free_port, run, with_input};
+
+mod check;
 
 #[test]
 fn help_and_version_are_on_stdout_with_exit_code_0() {
@@ -116,159 +118,6 @@ fn each_command_tells_that_the_configuration_is_missing_or_wrong() {
             "{stderr}"
         );
     }
-}
-
-#[test]
-fn check_says_ok_to_what_is_well() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let config = site.configure("port = 9999\n[listen]\nunix = \"s.sock\"\n");
-    let output = check(&config);
-    let stdout = text(&output.stdout);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{stdout}");
-    for line in [
-        "ok       configuration ",
-        "ok       listens on 127.0.0.1:9999\n",
-        "ok       issuer CN=Test CA\n",
-        "ok       signer CN=Test CA: ecdsa-with-SHA256, valid until ",
-        "ok       cache folder ",
-        "all is well\n",
-    ] {
-        assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
-    }
-    assert!(!stdout.contains("WRONG"), "{stdout}");
-    let mode = fs::metadata(site.path("cache")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o700);
-}
-
-#[test]
-fn check_says_all_that_is_wrong_and_exits_with_1() {
-    let site = Site::with_certificates(KeyKind::P256);
-    fs::write(site.path("file"), "in the way").unwrap();
-    let config = site.write_config(
-        "itcert = \"ca.crt\"\nitkey = \"missing.key\"\ncachefolder = \"file/cache\"\n\
-         dbip = \"127.0.0.1:1\"\ndbuser = \"u\"\ndbpassword = \"hush\"\ndbname = \"n\"\n",
-    );
-    let output = check(&config);
-    let stdout = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{stdout}");
-    for line in [
-        "WRONG    key ",
-        "missing.key: No such file",
-        "WRONG    cache folder ",
-        "WRONG    database 127.0.0.1:1: ",
-        "3 things are wrong\n",
-    ] {
-        assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
-    }
-    assert!(!stdout.contains("hush"));
-}
-
-#[test]
-fn check_finds_out_that_the_socket_cannot_be_made() {
-    let site = Site::with_certificates(KeyKind::P256);
-    fs::write(site.path("file"), "in the way").unwrap();
-    for (lines, code, wanted) in [
-        (
-            "unix = \"s.sock\"\nunix_group = \"www-dta\"\n",
-            1,
-            "WRONG    [listen] unix: unix_group: no",
-        ),
-        ("unix = \"file\"\n", 1, "WRONG    [listen] unix: listening: "),
-        ("unix = \"nowhere/s.sock\"\n", 0, "warning  [listen] unix: no folder for "),
-    ] {
-        let config = site.configure(&format!("port = 9999\n[listen]\n{lines}"));
-        let output = check(&config);
-        let stdout = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{stdout}");
-        assert!(stdout.contains(wanted), "{stdout}");
-    }
-    assert_eq!(fs::read(site.path("file")).unwrap(), b"in the way");
-    // A socket that is served is none of its business.
-    let config = site.configure("port = 9999\n[listen]\nunix = \"s.sock\"\n");
-    let _served = std::os::unix::net::UnixListener::bind(site.path("s.sock")).unwrap();
-    assert_eq!(check(&config).status.code(), Some(0));
-    let left = fs::read_dir(site.folder.path()).unwrap().map(|it| it.unwrap().file_name());
-    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
-}
-
-#[test]
-fn check_finds_out_that_another_user_has_made_a_part_of_the_cache_folder() {
-    let site = Site::with_certificates(KeyKind::P256);
-    site.serve("").post(&site.about("0a1b").der());
-    let config = site.configure("port = 9999\n");
-    let bucket = files(&site.path("cache"))[0].parent().unwrap().to_owned();
-    for closed in [bucket.as_path(), bucket.parent().unwrap()] {
-        fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let output = run(unprivileged(&[PROGRAM, "check", "--config"]).arg(&config), "util-linux");
-        fs::set_permissions(closed, fs::Permissions::from_mode(0o700)).unwrap();
-        let (stdout, path) = (text(&output.stdout), closed.display());
-        assert_eq!(output.status.code(), Some(1), "{stdout}");
-        assert!(stdout.contains(&format!("WRONG    cache folder {path}: ")), "{stdout}");
-    }
-    assert_eq!(check(&config).status.code(), Some(0));
-}
-
-#[test]
-fn check_and_serve_refuse_a_key_that_is_not_as_it_should_be() {
-    let site = Site::with_certificates(KeyKind::Rsa2048);
-    let other = KeyKind::Rsa2048.generate().unwrap();
-    write_private(&site.path("other.key"), &other.private_key_to_pem_pkcs8().unwrap()).unwrap();
-    let open = site.path("open.key");
-    fs::copy(site.path("ca.key"), &open).unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let cipher = openssl::symm::Cipher::aes_128_cbc();
-    let key = &site.ca.identity.key;
-    let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap();
-    write_private(&site.path("encrypted.key"), &encrypted).unwrap();
-    let old = key.rsa().unwrap().private_key_to_pem_passphrase(cipher, b"secret").unwrap();
-    write_private(&site.path("old.key"), &old).unwrap();
-    let cipher = ["pkcs8", "-topk8", "-in", "ca.key", "-outform", "DER", "-out", "sealed.key"];
-    openssl(&site, &[&cipher[..], &["-passout", "pass:secret"]].concat());
-    write_private(&site.path("empty.key"), b"").unwrap();
-    fs::copy(site.path("ca.crt"), site.path("cert.key")).unwrap();
-    fs::set_permissions(site.path("cert.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    for (name, reason) in [
-        ("missing.key", "No such file"),
-        ("open.key", "others can read it (mode 0644), wanted: `chmod o= "),
-        ("other.key", "the key does not belong to the certificate"),
-        ("encrypted.key", "it is encrypted"),
-        ("old.key", "it is encrypted"),
-        ("sealed.key", "encrypted"),
-        ("empty.key", "no private key in PEM or DER"),
-        ("cert.key", "no private key in PEM or DER"),
-        ("", "ca.crt"),
-    ] {
-        let key = if name.is_empty() { "." } else { name };
-        let config = site.write_config(&format!(
-            "port = {}\nitcert = \"ca.crt\"\nitkey = \"{key}\"\n[database]\nsqlite = \"certs.db\"\n",
-            free_port()
-        ));
-        let config = config.to_str().unwrap();
-        for command in ["check", "serve", "respond"] {
-            // With a terminal to ask on: `script` gives it one. It must not ask.
-            let line = format!("exec {PROGRAM} {command} --config {config} 2>&1 </dev/null");
-            let mut script = Command::new("script");
-            let output = run(script.args(["-qec", &line, "/dev/null"]), "bsdutils");
-            let said = text(&output.stdout);
-            assert_eq!(output.status.code(), Some(1), "{command} {name}: {said}");
-            if !name.is_empty() {
-                assert!(said.contains(reason), "{command}: wanted {reason:?} in\n{said}");
-            }
-            assert!(said.contains(key) && !said.contains("panicked"), "{said}");
-            assert!(!said.contains("Enter"), "it asks: {said}");
-        }
-    }
-}
-
-#[test]
-fn a_key_that_others_can_read_is_taken_where_the_configuration_says_so_loudly() {
-    let site = Site::with_certificates(KeyKind::P256);
-    fs::set_permissions(site.path("ca.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let config = site.configure("permissions = \"warn\"\n");
-    let output = check(&config);
-    let stdout = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{stdout}");
-    assert!(stdout.contains("warning  key ") && stdout.contains("(mode 0644)"), "{stdout}");
 }
 
 #[test]
@@ -444,10 +293,6 @@ fn unprivileged(words: &[&str]) -> Command {
     let mut command = Command::new(drop[0]);
     command.args(&drop[1..]).args(words);
     command
-}
-
-fn check(config: &Path) -> Output {
-    ocsp_fcgi(&["check", "--config", config.to_str().unwrap()])
 }
 
 #[track_caller]

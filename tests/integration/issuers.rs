@@ -1,31 +1,26 @@
-//! Several CAs in one responder, and answers that an offline CA has signed.
+//! Several CAs in one responder, each with its own choices.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
-use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
-use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::signer::certificate::Certificate;
-use ocsp_fcgi::signer::key::Key;
-use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus};
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::store::{Mapping, StatusLedger};
-use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use openssl::asn1::Asn1Time;
 use tempfile::TempDir;
 
 use crate::cache_commands::{cache, first_line};
 use crate::support::ocsp::{
-    Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, PREFERRED_ALGORITHMS, Request, SHA1, SHA256,
-    TRY_LATER, UNAUTHORIZED, extension, sequence, tlv,
+    Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, PREFERRED_ALGORITHMS, Request, SHA256,
+    UNAUTHORIZED, extension, sequence, tlv,
 };
 use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, files, free_port, logged, run};
+use crate::support::{files, free_port, logged, run};
 
 // rule: REQ-4
 // rule: ANS-1
@@ -215,130 +210,6 @@ fn one_ca_of_several_is_warmed() {
     assert!(!only.is_signed_by(&first.identity.certificate));
     assert!(warm(&["--issuer", "0"]).starts_with("signed 2, already there 0,"));
     assert!(warm(&[]).starts_with("signed 0, already there 3,"));
-}
-
-// rule: ANS-4
-#[test]
-fn answers_of_an_offline_ca_are_given_until_they_end() {
-    let site = Site::with_certificates(KeyKind::P256);
-    let root = ThrowawayCa::new("Offline root", KeyKind::P256, SystemClock.now()).unwrap();
-    root.identity.write(site.folder.path(), "root").unwrap();
-    fs::create_dir(site.path("presigned")).unwrap();
-    let foreign = Site::with_certificates(KeyKind::P256);
-    sign_elsewhere(&site, "good.der", ("root.crt", "root.key", "77"));
-    let now = SystemClock.now().unix();
-    fs::write(site.path("presigned/over.der"), signed_by(&root, "7a", (now - 9, now))).unwrap();
-    fs::copy(foreign.path("ca.crt"), site.path("foreign.crt")).unwrap();
-    fs::copy(foreign.path("ca.key"), site.path("foreign.key")).unwrap();
-    sign_elsewhere(&site, "foreign.der", ("foreign.crt", "foreign.key", "79"));
-    fs::write(site.path("presigned/garbage.der"), b"0").unwrap();
-    let newer = put_rivals_and_one_with_a_nonce(&site, &root);
-    // The last, as its end does not wait for those that `openssl` makes.
-    let now = SystemClock.now().unix();
-    let short = signed_by(&root, "78", (now - 20, now + 5));
-    fs::write(site.path("presigned/short.der"), short).unwrap();
-    let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
-
-    let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
-    let root_certificate = &root.identity.certificate;
-    let given = responder.post(&about(root_certificate, "77").der());
-    assert_eq!(given, fs::read(site.path("presigned/good.der")).unwrap());
-    // Leading zeros and NULL parameters make no other question, another hash does.
-    assert_eq!(responder.post(&about(root_certificate, "0077").der()), given);
-    let sha256 = Request::about(&CertId::hashed(SHA256, root_certificate, "77"));
-    assert_eq!(responder.post(&sha256.der()), UNAUTHORIZED);
-    let mut absent = CertId::hashed(SHA1, root_certificate, "77");
-    absent.parameters = &[];
-    assert_eq!(responder.post(&Request::about(&absent).der()), given);
-    assert_eq!(responder.post(&about(root_certificate, "76").der()), UNAUTHORIZED);
-    let foreign_ca = &foreign.ca.identity.certificate;
-    assert_eq!(responder.post(&about(foreign_ca, "79").der()), UNAUTHORIZED);
-
-    for wanted in [
-        "foreign.der: its signature is not",
-        "garbage.der: not a successful OCSPResponse",
-        "over.der: it ended on",
-        "nonce.der: with a nonce, wanted: one without",
-        "ends soon, and needs a successor: file=",
-    ] {
-        logged(&site.path("serve.log"), wanted);
-    }
-    assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
-    assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
-    assert_eq!(responder.post(&about(root_certificate, "7c").der()), UNAUTHORIZED);
-    eventually("an answer that has ended is given no more", || {
-        let answer = responder.post(&about(root_certificate, "78").der());
-        assert!(answer == TRY_LATER || Answer::read(&answer).statuses() == ["good"]);
-        (answer == TRY_LATER).then_some(())
-    });
-    // The table decides about the CA that is online.
-    assert_eq!(
-        Answer::read(&responder.post(&site.request("good", &["-no_nonce"]))).statuses(),
-        ["good"]
-    );
-}
-
-/// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
-fn sign_elsewhere(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str)) {
-    let expiry = "991231235959Z";
-    let index = format!("V\t{expiry}\t\t{serial}\tunknown\t/CN=Intermediate\n");
-    fs::write(site.path("index.txt"), index).unwrap();
-    let mut command = site.openssl_ocsp();
-    command.args(["-index", "index.txt", "-rsigner", ca, "-rkey", key, "-CA", ca, "-issuer", ca]);
-    command.args(["-serial", &format!("0x{serial}"), "-no_nonce", "-ndays", "2"]);
-    let output = run(command.arg("-respout").arg(site.path("presigned").join(file)), "openssl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Two answers about 0x7b, of which the newer comes back, and one with a nonce about 0x7c.
-fn put_rivals_and_one_with_a_nonce(site: &Site, root: &ThrowawayCa) -> Vec<u8> {
-    let now = SystemClock.now().unix();
-    // The newest counts, however long an older one lasts.
-    let older = signed_by(root, "7b", (now - 90, now + 900));
-    fs::write(site.path("presigned/older.der"), older).unwrap();
-    let newer = signed_by(root, "7b", (now - 80, now + 500));
-    fs::write(site.path("presigned/newer.der"), &newer).unwrap();
-    // Put there in advance, it waits for its turn.
-    let next = signed_by(root, "7b", (now + 400, now + 1900));
-    fs::write(site.path("presigned/next.der"), next).unwrap();
-    let request = about_with_nonce(root, "7c");
-    fs::write(site.path("request.der"), request).unwrap();
-    sign_elsewhere(site, "nonce.der", ("root.crt", "root.key", "7c"));
-    let mut command = site.openssl_ocsp();
-    command.args(["-index", "index.txt", "-rsigner", "root.crt", "-rkey", "root.key", "-CA"]);
-    command.args(["root.crt", "-ndays", "2", "-reqin", "request.der", "-respout"]);
-    let output = run(command.arg(site.path("presigned/nonce.der")), "openssl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    newer
-}
-
-fn about_with_nonce(ca: &ThrowawayCa, serial: &str) -> Vec<u8> {
-    Request::about(&CertId::new(&ca.identity.certificate, serial)).with_nonce(b"nonce").der()
-}
-
-/// The same with times to the second, which `openssl ocsp` has not.
-fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
-    let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
-    let signer =
-        Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1)
-            .unwrap();
-    let cert_id = CertId::new(&ca.identity.certificate, serial).der();
-    let [this_update, next_update] = [from, to].map(Timestamp::from_unix);
-    let answer = ocsp::Answer {
-        responder_id: &ResponderId::ByKey(signer.certificate().hashes().key_sha1()),
-        produced_at: this_update,
-        responses: vec![SingleAnswer {
-            cert_id: &cert_id,
-            status: CertStatus::Good,
-            validity: Validity { this_update, next_update },
-            archive_cutoff: None,
-        }],
-        nonce: None,
-        extended_revoke: ExtendedRevoke::Absent,
-    };
-    let to_be_signed = answer.to_be_signed().unwrap();
-    let signature = signer.sign(&to_be_signed, signer.algorithm()).unwrap();
-    assemble(&to_be_signed, signer.algorithm(), &signature, None).unwrap()
 }
 
 fn algorithm(oid: &[u8], parameters: &[u8]) -> Vec<u8> {

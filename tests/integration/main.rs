@@ -23,6 +23,7 @@ mod keys;
 mod layering;
 mod logging;
 mod nginx;
+mod presigned;
 mod protocol;
 mod sources;
 mod stores;
