@@ -64,8 +64,17 @@ impl<S> Peer<S> {
 
     /// Takes what has come into `space`, which must not be empty.
     pub(crate) fn receive(&self, space: &mut [u8]) -> Received {
+        self.receive_with(space, RecvFlags::DONTWAIT)
+    }
+
+    /// Whether something has come, which stays there.
+    pub(crate) fn look(&self) -> Received {
+        self.receive_with(&mut [0], RecvFlags::DONTWAIT | RecvFlags::PEEK)
+    }
+
+    fn receive_with(&self, space: &mut [u8], flags: RecvFlags) -> Received {
         loop {
-            match recv(&self.socket, &mut *space, RecvFlags::DONTWAIT) {
+            match recv(&self.socket, &mut *space, flags) {
                 Ok((0, _)) => return Received::End,
                 Ok((octets, _)) => return Received::Octets(octets),
                 Err(Errno::INTR) => {}

@@ -58,7 +58,7 @@ pub(crate) enum Polled {
 pub(crate) enum Rest<S> {
     /// It rests.
     Resting,
-    /// Something has come in the meantime.
+    /// Something has come in the meantime, or it is to be looked at for the last time.
     Woken(Box<Peer<S>>),
     /// It may not stay.
     Refused(Box<Peer<S>>),
@@ -153,7 +153,7 @@ impl<S> Poller<S> {
     ) -> Rest<S> {
         let mut watched = self.lock();
         if matches!((&watched.idle, waiting), (IdlePeers::Leave, Waiting::ForRequest)) {
-            return Rest::Refused(peer);
+            return Rest::Woken(peer);
         }
         let token = match peer.token {
             Some(token) => {
@@ -204,10 +204,23 @@ impl<S> Poller<S> {
         self.lock().take_out(|resting| resting.deadline <= now)
     }
 
-    /// Takes out all connections without a request, now and from now on.
-    pub(crate) fn dismiss_idle(&self) -> Vec<Box<Peer<S>>> {
+    /// Takes out all connections without a request, now and from now on, but for those that
+    /// `until` lets rest for what has come or is about to.
+    pub(crate) fn dismiss_idle(
+        &self,
+        until: impl Fn(&Peer<S>) -> Option<Instant>,
+    ) -> Vec<Box<Peer<S>>> {
         let mut watched = self.lock();
         watched.idle = IdlePeers::Leave;
+        for state in watched.peers.values_mut() {
+            if let State::Resting(resting) = state
+                && resting.waiting == Waiting::ForRequest
+                && let Some(deadline) = until(&resting.peer)
+            {
+                resting.waiting = Waiting::ForRest;
+                resting.deadline = deadline;
+            }
+        }
         watched.take_out(|resting| resting.waiting == Waiting::ForRequest)
     }
 
@@ -437,8 +450,8 @@ mod tests {
         let later = later();
         let (idle, _a) = peer();
         let (busy, _b) = peer();
-        assert_eq!(poller.dismiss_idle().len(), 0);
-        assert!(matches!(poller.rest(idle, Waiting::ForRequest, later), Rest::Refused(_)));
+        assert_eq!(poller.dismiss_idle(|_| None).len(), 0);
+        assert!(matches!(poller.rest(idle, Waiting::ForRequest, later), Rest::Woken(_)));
         rests(&poller, busy, Waiting::ForRest, later);
     }
 }

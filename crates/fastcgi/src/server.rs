@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::listener::Listener;
 use crate::pool::{Phase, Pool, Progress};
+use crate::worker;
 
 /// What one connection speaks: octets in, octets out, no I/O of its own.
 pub trait Session: Send {
@@ -144,7 +145,8 @@ pub enum Stopped {
 
 impl Handle {
     /// Asks the server to stop: nothing is accepted any more, idle connections are
-    /// closed, requests under way are finished within [`Settings::grace`].
+    /// closed, requests under way are finished within [`Settings::grace`]. Who has connected
+    /// and not sent anything yet has a fifth of a second for that.
     ///
     /// Returns at once; [`Server::run`] returns when it is done.
     pub fn stop(&self) {
@@ -221,7 +223,7 @@ impl<P: Protocol> Server<P> {
         let Pool { settings, progress, poller, .. } = &*self.pool;
         let deadline = Instant::now() + settings.grace;
         self.pool.close_listeners();
-        self.close_all(poller.dismiss_idle());
+        self.close_all(poller.dismiss_idle(|peer| worker::rests_until(peer, settings)));
         loop {
             let now = Instant::now();
             self.close_all(poller.sweep(now));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::peer::{Peer, Received};
 use crate::poller::Waiting;
 use crate::pool::{Phase, Pool};
-use crate::server::{Activity, Advance, Protocol, Session, Then};
+use crate::server::{Activity, Advance, Protocol, Session, Settings, Then};
 
 /// What a worker does until the end.
 pub(crate) fn work<P: Protocol>(pool: &Arc<Pool<P>>) {
@@ -129,9 +129,11 @@ fn pause<P: Protocol>(
     } else {
         peer.request_deadline = None;
         peer.held.set(0);
-        // What has come already is answered, nothing else is waited for.
         if drained == Drained::Yes && pool.progress.phase() != Phase::Serving {
-            return After::Close;
+            return match rests_until(peer, &pool.settings) {
+                Some(deadline) => After::Rest(Waiting::ForRest, deadline),
+                None => After::Close,
+            };
         }
         (Waiting::ForRequest, now + pool.settings.idle_timeout)
     };
@@ -140,6 +142,17 @@ fn pause<P: Protocol>(
         Drained::Yes => After::Rest(waiting, deadline),
         Drained::Perhaps => After::Again,
     }
+}
+
+/// How long a connection without a request may stay at the end: what has come already is
+/// answered, who has just connected is about to send, and nothing else is waited for.
+pub(crate) fn rests_until<S>(peer: &Peer<S>, settings: &Settings) -> Option<Instant> {
+    let time = match (peer.look(), &peer.session) {
+        (Received::Octets(_), _) => settings.read_timeout,
+        (Received::Nothing, None) => FIRST_REQUEST_TIME,
+        (Received::Nothing, Some(_)) | (Received::End, _) => return None,
+    };
+    Some(Instant::now() + time)
 }
 
 /// Lets the session see what has come. `None` where it, or the application, panics.
@@ -268,5 +281,7 @@ const INPUT_BYTES: usize = 66 * 1024;
 /// What a worker keeps of the output buffer for the next connection.
 const OUTPUT_BYTES: usize = 64 * 1024;
 const UNCONSUMED_BYTES: usize = crate::server::MAX_UNCONSUMED;
+/// More than a round trip; a stop takes no longer for those who never send.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 8 << 20;

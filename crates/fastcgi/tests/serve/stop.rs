@@ -68,6 +68,53 @@ fn a_stop_answers_what_has_come_already_on_a_connection() {
 }
 
 #[test]
+fn a_stop_answers_what_has_come_on_a_connection_that_rests() {
+    let (application, has_begun, go) = slow();
+    // There is no worker to read it before the stop.
+    let settings = Settings { workers: 1, ..settings() };
+    let mut server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let mut client = server.connect();
+    client.send(&request(1, After::Keep, "/a", b""));
+    has_begun.recv().unwrap();
+    go.send(()).unwrap();
+    assert_eq!(client.answer().text(), "at last");
+    let mut other = server.connect();
+    other.send(&request(1, After::Keep, "/b", b""));
+    has_begun.recv().unwrap();
+    client.send(&request(1, After::Keep, "/a", b""));
+    server.handle().stop();
+    refuses(&server);
+    for client in [&mut other, &mut client] {
+        go.send(()).unwrap();
+        assert_eq!(client.answer().text(), "at last");
+    }
+    other.expect_end();
+    client.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+}
+
+#[test]
+fn a_stop_leaves_a_moment_for_the_first_request_of_a_connection() {
+    let mut server = Running::echo(Transport::Unix);
+    let mut client = server.connect();
+    let mut silent = server.connect();
+    let octets = request(1, After::Keep, "/a", b"x");
+    // Once this one has its answer, the others rest.
+    server.connect().ask(&request(1, After::Close, "/b", b""));
+    let start = Instant::now();
+    server.handle().stop();
+    refuses(&server);
+    client.send(&octets[..30]);
+    silent.expect_end();
+    // As for any request, there is time for the rest of it.
+    client.send(&octets[30..]);
+    assert_eq!(client.answer().text(), "/a pairs=2 x");
+    client.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_stop_lets_a_request_finish_that_is_still_coming_in() {
     let mut server = Running::echo(Transport::Unix);
     let octets = request(1, After::Keep, "/a", b"x");
