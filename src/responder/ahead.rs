@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cache::{Disk, Kept};
 use crate::ocsp::CertId;
 use crate::responder::answers::{LONG_WAIT, forget_others};
-use crate::responder::decision::validity;
+use crate::responder::decision::{lives_too_long, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
 use crate::status::{CertRecord, CertStatus};
@@ -61,8 +61,8 @@ pub enum AheadError {
 
 impl Responder {
     /// Whether the answer to a question is to be signed ahead: what is kept says
-    /// something else, is not ours, has half of its time behind it, or ends within
-    /// `left`.
+    /// something else, is not ours, has half of its time behind it, ends within `left`, or
+    /// is longer than answers are now.
     ///
     /// What is kept in another spelling of the question and says something else than a
     /// row that is not good is removed, as always when such a row is seen.
@@ -158,11 +158,10 @@ impl Responder {
             return false;
         }
         let is_old = kept.is_half_over(now) || kept.next_update.saturating_since(now) <= left;
-        let gains = || {
-            validity(seen.at, policy.validity, policy.back_date, ends)
-                .is_none_or(|new| new.next_update > kept.next_update)
-        };
+        let is_due = validity(seen.at, policy.validity, policy.back_date, ends).is_none_or(|new| {
+            (is_old && new.next_update > kept.next_update) || lives_too_long(kept, new)
+        });
         // The signature last, as it takes the longest.
-        (!is_old || !gains()) && issuer.has_signed(answer)
+        !is_due && issuer.has_signed(answer)
     }
 }

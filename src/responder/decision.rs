@@ -55,9 +55,9 @@ impl Decision {
     }
 }
 
-/// thisUpdate and nextUpdate of an answer made at `now` that is to live for
-/// `span`, but not past `ends`, where the signer's or the issuer's certificate
-/// does. `None` when that is over.
+/// thisUpdate and nextUpdate of an answer made at `now`: `span` apart, of which `back_date`
+/// is over already, but not past `ends`, where the signer's or the issuer's certificate
+/// ends. `None` when that is over.
 #[must_use]
 pub fn validity(
     now: Timestamp,
@@ -65,10 +65,20 @@ pub fn validity(
     back_date: Duration,
     ends: Timestamp,
 ) -> Option<Validity> {
-    let next_update = now.saturating_add(span).min(ends);
-    (now < next_update)
-        .then(|| Validity { this_update: now.saturating_sub(back_date), next_update })
+    let this_update = now.saturating_sub(back_date);
+    let next_update = this_update.saturating_add(span).min(ends);
+    (now < next_update).then_some(Validity { this_update, next_update })
 }
+
+/// Whether a kept answer reaches further than one that is made now would, `new`: less is
+/// configured since then, and an old `good` is not to outlast what the operator wants.
+#[must_use]
+pub fn lives_too_long(kept: Validity, new: Validity) -> bool {
+    kept.next_update > new.next_update.saturating_add(CLOCKS_APART)
+}
+
+/// What the clocks of two machines that share a cache folder may differ by.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -119,7 +129,7 @@ mod tests {
         let plain = validity(at(1_000), day, Duration::ZERO, at(1_000_000)).unwrap();
         assert_eq!((plain.this_update, plain.next_update), (at(1_000), at(87_400)));
         let dated_back = validity(at(1_000), day, minute, at(1_000_000)).unwrap();
-        assert_eq!((dated_back.this_update, dated_back.next_update), (at(940), at(87_400)));
+        assert_eq!((dated_back.this_update, dated_back.next_update), (at(940), at(87_340)));
         let clamped = validity(at(1_000), day, Duration::ZERO, at(1_001)).unwrap();
         assert_eq!(clamped.next_update, at(1_001));
         assert_eq!(validity(at(1_000), day, Duration::ZERO, at(1_000)), None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
 use crate::responder::answers::{forget_others, forget_superseded, get_ready};
-use crate::responder::decision::{Decision, decide, validity};
+use crate::responder::decision::{Decision, decide, lives_too_long, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
 use crate::responder::{PATIENCE, Reply, Responder, ends};
@@ -186,8 +186,8 @@ impl Responder {
             .map_or(Reply::Error(ErrorStatus::TryLater), |entry| found(issuer, cert_id, entry, now))
     }
 
-    /// The answer signed anew when half of its validity is over; the old one,
-    /// which is still good, when that cannot be done now.
+    /// The answer signed anew when half of its validity is over, or where it is longer than
+    /// answers are now; the old one, which is still good, when that cannot be done now.
     fn renewed(
         &self,
         issuer: Acting<'_>,
@@ -195,13 +195,13 @@ impl Responder {
         (entry, record): (&Arc<Entry>, CertRecord),
         now: Timestamp,
     ) -> Arc<Entry> {
-        if !entry.is_half_over(now) {
-            return Arc::clone(entry);
-        }
-        let policy = issuer.policy();
-        let gains = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
-            .is_some_and(|new| new.next_update > entry.validity().next_update);
-        if !gains {
+        let (policy, kept) = (issuer.policy(), entry.validity());
+        let is_due = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
+            .is_some_and(|new| {
+                let gains = new.next_update > kept.next_update;
+                (gains && entry.is_half_over(now)) || lives_too_long(kept, new)
+            });
+        if !is_due {
             return Arc::clone(entry);
         }
         self.sign_and_keep(issuer, question, record, Some(entry), now)

@@ -12,7 +12,7 @@ use crate::support::ocsp::{
     Answer, CertId, EXTENDED_REVOKE, Request, SHA256, TRY_LATER, UNAUTHORIZED,
 };
 use crate::support::site::{REVOKED_AT, Response, Running, Site, http, revoked};
-use crate::support::{eventually, files, logged};
+use crate::support::{eventually, files, free_port, logged};
 
 // rule: ANS-6
 #[test]
@@ -276,8 +276,8 @@ fn the_web_server_in_front_is_told_no_more_than_what_is_left_of_the_window() {
 // rule: ANS-6, RSP-3
 #[test]
 fn at_half_of_its_validity_an_answer_is_signed_anew() {
-    // Valid for 118 s, of which 58 s are over at the start.
-    let more = "freshness = \"0s\"\n[answers]\nvalidity = \"60s\"\nback_date = \"58s\"\n";
+    // Of 118 s, 58 s are over at the start.
+    let more = "freshness = \"0s\"\n[answers]\nvalidity = \"118s\"\nback_date = \"58s\"\n";
     let world = World::new(2, more);
     let der = world.about("0a1b");
     let first = world.responders[0].post(&der);
@@ -293,6 +293,27 @@ fn at_half_of_its_validity_an_answer_is_signed_anew() {
     let (_, produced_anew, next_anew) = Answer::read(&anew).times();
     assert!(produced_anew - this_update >= 59, "not before half of it is over");
     assert!(next_anew > next_update);
+}
+
+// rule: ANS-6, RSP-3
+#[test]
+fn an_answer_is_signed_anew_where_it_is_longer_than_answers_are_now() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let der = site.about("0a1b").der();
+    let spans = ["30d", "1h", "30d"].map(|validity| {
+        let port = free_port();
+        let config = site.write_config(&format!(
+            "port = {port}\ncachefolder = \"cache\"\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n\
+             [database]\nsqlite = \"certs.db\"\n[cache]\nfreshness = \"0s\"\n\
+             [answers]\nvalidity = \"{validity}\"\nback_date = \"10m\"\n"
+        ));
+        let answer = Running::start(&config, port).post(&der);
+        let (this_update, produced_at, next_update) = Answer::read(&answer).times();
+        assert_eq!(produced_at - this_update, 600);
+        next_update - this_update
+    });
+    // That the last one might be longer is no reason before half of it is over.
+    assert_eq!(spans, [30 * 86_400, 3_600, 3_600]);
 }
 
 // rule: ANS-3

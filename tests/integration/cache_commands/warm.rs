@@ -214,6 +214,11 @@ fn what_is_not_ours_or_falls_due_is_signed_anew() {
     let config = site.write_config(&longer);
     assert!(first_line(&cache(&config, &["warm", "--left", "2d"])).starts_with("signed 0,"));
     assert!(first_line(&cache(&config, &["warm", "--left", "80h"])).starts_with("signed 2,"));
+    // With a shorter one no answer is to outlast it.
+    let shorter = longer.replace("cachedays = 4", "cachedays = 3");
+    let config = site.write_config(&shorter);
+    assert!(first_line(&cache(&config, &["warm"])).starts_with("signed 2,"));
+    assert!(first_line(&cache(&config, &["warm"])).starts_with("signed 0,"));
 }
 
 #[test]

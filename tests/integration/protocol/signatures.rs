@@ -221,7 +221,7 @@ fn times_are_in_order_and_in_whole_seconds() {
     let (this_update, produced_at, next_update) = answer.times();
     assert_eq!(produced_at - this_update, 600);
     assert!(produced_at <= SystemClock.now().unix());
-    assert_eq!(next_update - produced_at, 3 * 86_400);
+    assert_eq!(next_update - this_update, 3 * 86_400);
 }
 
 // rule: RSP-2
