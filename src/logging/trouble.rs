@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// one load of a flag.
 ///
 /// Trouble that comes and goes is told as often as trouble that stays: what
-/// starts again within a minute of the last line is only counted.
+/// starts again within a minute of the last line is only counted. Trouble that has not
+/// happened for a minute is over, whether that was told or not.
 #[derive(Debug)]
 pub struct Trouble {
     level: log::Level,
@@ -109,6 +110,7 @@ struct Record {
 #[derive(Clone, Copy, Debug)]
 struct Episode {
     since: Instant,
+    last: Instant,
     seen: Seen,
 }
 
@@ -121,7 +123,12 @@ enum Seen {
 impl Record {
     fn failed(&mut self, now: Instant) -> Option<Notice> {
         let due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= INTERVAL);
-        let episode = self.episode.get_or_insert(Episode { since: now, seen: Seen::No });
+        let is_over = |episode: &Episode| now.saturating_duration_since(episode.last) > INTERVAL;
+        if self.episode.as_ref().is_some_and(is_over) {
+            self.episode = None;
+        }
+        let episode = self.episode.get_or_insert(Episode { since: now, last: now, seen: Seen::No });
+        episode.last = now;
         self.failures = self.failures.saturating_add(1);
         if !due {
             return None;
@@ -136,7 +143,7 @@ impl Record {
     }
 
     fn worked(&mut self, now: Instant) -> Option<Notice> {
-        let Episode { since, seen: Seen::Yes } = self.episode.take()? else {
+        let Episode { since, seen: Seen::Yes, .. } = self.episode.take()? else {
             return None;
         };
         let failures = std::mem::take(&mut self.failures);
@@ -177,6 +184,15 @@ mod tests {
         }
         assert_eq!(lines, 4); // a start and an end in each minute
         assert_eq!(trouble.failed(at(start, 120)), Some(Notice::Starts { unseen: 59 }));
+    }
+
+    #[test]
+    fn trouble_that_has_not_happened_for_a_minute_starts_anew() {
+        let (trouble, start) = (Trouble::new(log::Level::Error), Instant::now());
+        assert_eq!(trouble.failed(start), Some(Notice::Starts { unseen: 0 }));
+        assert_eq!(trouble.failed(at(start, 61)), Some(Notice::Starts { unseen: 0 }));
+        assert_eq!(trouble.failed(at(start, 62)), None);
+        assert_eq!(trouble.failed(at(start, 200)), Some(Notice::Starts { unseen: 1 }));
     }
 
     #[test]
