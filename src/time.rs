@@ -1,7 +1,8 @@
 //! Points in time, whole seconds, UTC; and the one place that asks the system.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// Seconds since 1970-01-01T00:00:00Z, kept within the years 0001 to 9999
 /// that a GeneralizedTime can express (RFC 5280 section 4.1.2.5.2).
@@ -160,6 +161,13 @@ impl Clock for SystemClock {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp::from_unix(since.map_or(0, seconds))
     }
+}
+
+/// Milliseconds on a clock that nobody sets.
+#[must_use]
+pub fn uptime() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Clock for FixedClock {

@@ -187,6 +187,14 @@ impl Disk {
         fs::symlink_metadata(&path).is_err_and(is_gone) && path.parent().is_some_and(Path::is_dir)
     }
 
+    /// Whether the file of an answer holds another one, or somebody has removed it.
+    pub fn is_replaced(&self, cert_id: &CertId<'_>, der: &[u8]) -> bool {
+        match self.read(cert_id) {
+            Some(file) => file.der != der,
+            None => self.is_removed(cert_id),
+        }
+    }
+
     /// Removes an answer.
     pub fn remove(&self, cert_id: &CertId<'_>) {
         match fs::remove_file(self.path(cert_id)) {

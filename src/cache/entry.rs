@@ -1,14 +1,14 @@
 //! One cached answer: its DER, its validity, what the row said, and when.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::disk::Written;
 use crate::digest::sha256;
 use crate::http::caching::Representation;
 use crate::status::{CertRecord, CertStatus};
-use crate::time::{Timestamp, Validity};
+use crate::time::{Timestamp, Validity, uptime};
 
 /// Tells the certificates of signers apart: the first octets of their SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +181,6 @@ impl Entry {
         let bytes = self.representation.footprint() + size_of::<Self>() + OVERHEAD;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
-}
-
-/// Milliseconds on a clock that nobody sets.
-fn uptime() -> u64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Seconds: another who confirms the same is not further ahead, unless the clock was.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -177,7 +177,10 @@ impl ResponseCache {
         match disk.confirm(cert_id, entry.der(), at) {
             Confirmed::Yes => entry.note_file(Written::Yes),
             Confirmed::Missing => {
-                if basis == Basis::Listed {
+                // Not by what the row has said a while ago: another process may have removed
+                // it since then.
+                let is_recent = SystemClock.now().saturating_since(at) <= RECENTLY;
+                if basis == Basis::Listed && is_recent {
                     entry.note_file(disk.write_new(cert_id, entry.der(), at));
                 }
             }
@@ -213,6 +216,14 @@ impl ResponseCache {
     pub fn is_removed(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
         let had_file = entry.is_good() && entry.has_file();
         had_file && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
+    }
+
+    /// The same, or another process has put another answer into its place.
+    #[must_use]
+    pub fn is_replaced(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
+        let had_file = entry.is_good() && entry.has_file();
+        let is_replaced = |disk: &Disk| disk.is_replaced(cert_id, entry.der());
+        had_file && self.disk.as_ref().is_some_and(is_replaced)
     }
 
     /// Forgets an answer that says anything but `status`, or whatever it says where that is
@@ -266,6 +277,9 @@ impl ResponseCache {
         }
     }
 }
+
+/// The reading of a row and what follows from it, in whole seconds.
+const RECENTLY: Duration = Duration::from_secs(1);
 
 /// Writes an answer in place of `older`, unless another process has seen the row later
 /// and kept something else: to sign takes seconds where many wait.
@@ -336,8 +350,8 @@ mod tests {
             assert!(!entry.has_file());
             entry
         });
-        one.confirm(&cert_id, &own, Basis::Listed, at(12));
-        other.confirm(&cert_id, &others, Basis::Listed, at(13));
+        one.confirm(&cert_id, &own, Basis::Listed, SystemClock.now());
+        other.confirm(&cert_id, &others, Basis::Listed, SystemClock.now());
         assert!(own.has_file() && others.has_file());
         one.forget_unless(&cert_id, None);
         assert!(other.is_removed(&cert_id, &others));
