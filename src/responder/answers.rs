@@ -266,7 +266,7 @@ impl Responder {
         now: Timestamp,
     ) -> Result<Validity, ErrorStatus> {
         validity(now, span, issuer.policy().back_date, ends).ok_or_else(|| {
-            self.failures.begin(
+            issuer.health().ended.begin(
                 Instant::now(),
                 format_args!(
                     "a certificate has ended, answering internalError: issuer={} ended={}",
@@ -296,16 +296,17 @@ impl Responder {
         };
         let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
         let id = issuer.id().0;
-        issuer.key_away().end(Instant::now(), format_args!("key signs again: issuer={id}"));
+        issuer.health().key_away.end(Instant::now(), format_args!("key signs again: issuer={id}"));
         let certificate = issuer.certificate_to_send();
         response::assemble(&to_be_signed, algorithm, &signature, certificate)
             .map_err(|_| ErrorStatus::InternalError)
     }
 
     fn not_signed(&self, issuer: Acting<'_>, error: &SignError) -> ErrorStatus {
+        let health = issuer.health();
         let (trouble, status, name) = match error {
-            SignError::OutOfReach(_) => (issuer.key_away(), ErrorStatus::TryLater, "tryLater"),
-            _ => (&self.failures, ErrorStatus::InternalError, "internalError"),
+            SignError::OutOfReach(_) => (&health.key_away, ErrorStatus::TryLater, "tryLater"),
+            _ => (&health.not_signed, ErrorStatus::InternalError, "internalError"),
         };
         trouble.begin(
             Instant::now(),

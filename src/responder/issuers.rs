@@ -2,14 +2,11 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use crate::cache::ResponseCache;
-use crate::logging::Trouble;
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, ResponderId};
-use crate::responder::PATIENCE;
+use crate::responder::health::Health;
 use crate::responder::policy::{Policy, ResponderIdKind};
 use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
@@ -25,9 +22,7 @@ pub struct Issuer {
     store: Arc<dyn StatusStore>,
     /// In the order in which they take over; at least one.
     signatories: Vec<Signatory>,
-    /// The second in which the store last failed.
-    store_failed: AtomicI64,
-    key_away: Trouble,
+    health: Health,
 }
 
 /// A key that signs for an issuer, and the answers that it has signed.
@@ -69,9 +64,8 @@ impl Issuer {
         policy: Policy,
         store: Arc<dyn StatusStore>,
     ) -> Self {
-        let store_failed = AtomicI64::new(i64::MIN);
-        let key_away = Trouble::new(log::Level::Warn);
-        Self { id, certificate, policy, store, signatories: Vec::new(), store_failed, key_away }
+        let (signatories, health) = (Vec::new(), Health::new());
+        Self { id, certificate, policy, store, signatories, health }
     }
 
     /// Adds who signs next, after those who are there. Whether the certificate may
@@ -146,35 +140,15 @@ impl Issuer {
         &*self.store
     }
 
-    /// Its token out of reach.
-    pub(super) fn key_away(&self) -> &Trouble {
-        &self.key_away
+    /// How its store and key are.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Whether a CertID names this CA.
     #[must_use]
     pub fn is_named_by(&self, cert_id: &CertId<'_>) -> bool {
         cert_id.names(self.certificate.hashes())
-    }
-
-    /// Notes that the store is out of reach at `now`.
-    pub fn note_store_failure(&self, now: Timestamp) {
-        self.store_failed.store(now.unix(), Ordering::Relaxed);
-    }
-
-    /// Notes that the store answers.
-    pub fn note_store_answer(&self) {
-        // Nearly always so: others are not to wait for the cache line.
-        if self.store_failed.load(Ordering::Relaxed) != i64::MIN {
-            self.store_failed.store(i64::MIN, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the store has been found out of reach, and not answered since.
-    #[must_use]
-    pub fn is_store_down(&self, now: Timestamp) -> bool {
-        let failed = self.store_failed.load(Ordering::Relaxed);
-        failed != i64::MIN && !now.left_of(JUST_NOW, Timestamp::from_unix(failed)).is_zero()
     }
 }
 
@@ -259,7 +233,3 @@ impl Issuers {
         self.0.iter()
     }
 }
-
-/// A failure of the store counts for this long, unless it answers before: the next attempt
-/// may take as long to fail, and those who do not make it are not to wait for it.
-const JUST_NOW: Duration = PATIENCE;

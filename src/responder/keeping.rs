@@ -1,6 +1,7 @@
 //! Answers that are kept: given again, confirmed by their row, or made anew.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
@@ -9,7 +10,8 @@ use crate::responder::decision::{Decision, decide, lives_too_long, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
 use crate::responder::{PATIENCE, Reply, Responder, ends};
-use crate::status::{CertRecord, CertStatus};
+use crate::serial::Serial;
+use crate::status::{CertRecord, CertStatus, RevocationReason};
 use crate::time::Timestamp;
 
 impl Responder {
@@ -72,7 +74,7 @@ impl Responder {
     ) -> bool {
         !entry.fresh_for(now, self.policy.freshness).is_zero()
             || (self.serves_without_store(issuer, now)
-                && !issuer.cache().is_removed(cert_id, entry))
+                && !issuer.cache().is_replaced(cert_id, entry))
     }
 
     /// Reads the row, and makes its answer: once more where it is good and, meanwhile, the
@@ -133,6 +135,7 @@ impl Responder {
         }
         match decision {
             Decision::Issued(record) => {
+                note_good_again(issuer, &cert_id.serial(), cached.as_deref(), record.status);
                 if let Some(entry) = &cached
                     && entry.is_borne_out_by(&record)
                 {
@@ -153,7 +156,7 @@ impl Responder {
     }
 
     fn serves_without_store(&self, issuer: Acting<'_>, now: Timestamp) -> bool {
-        self.policy.store_down == StoreDown::ServeCached && issuer.is_store_down(now)
+        self.policy.store_down == StoreDown::ServeCached && issuer.health().is_store_down(now)
     }
 
     /// What is given while the row cannot be read.
@@ -215,6 +218,24 @@ impl Responder {
         now: Timestamp,
     ) -> Option<Arc<Entry>> {
         issuer.cache().load(cert_id, now, |answer| issuer.has_signed(answer))
+    }
+}
+
+/// A hold may be released (RFC 5280 section 5.3.1); nothing else makes a certificate good again
+/// that was revoked, but a table of before: of a backup, or of a replica that is behind.
+fn note_good_again(issuer: Acting<'_>, serial: &Serial, before: Option<&Entry>, now: CertStatus) {
+    if let (Some(CertStatus::Revoked { reason, .. }), CertStatus::Good) =
+        (before.map(Entry::status), now)
+        && reason != Some(RevocationReason::CertificateHold)
+    {
+        issuer.health().good_again.begin(
+            Instant::now(),
+            format_args!(
+                "was revoked and is good now, is the source one of before: issuer={} \
+                 serial={serial}",
+                issuer.id().0
+            ),
+        );
     }
 }
 

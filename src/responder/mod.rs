@@ -27,6 +27,7 @@ mod answers;
 pub mod decision;
 pub mod flight;
 pub mod gate;
+mod health;
 pub mod issuers;
 mod keeping;
 pub mod policy;
@@ -47,10 +48,8 @@ pub struct Responder {
     unshared: Gate,
     signing: Arc<Signing>,
     flights: Flights<Reply>,
-    store_down: Trouble,
     overload: Trouble,
-    to_come: Trouble,
-    failures: Trouble,
+    presigned_over: Trouble,
 }
 
 /// How much may go on at once.
@@ -95,10 +94,8 @@ impl Responder {
             unshared: Gate::new(capacity.slow.saturating_sub((capacity.slow / 4).max(1))),
             signing: capacity.signing,
             flights: Flights::new(policy.freshness),
-            store_down: Trouble::new(log::Level::Warn),
             overload: Trouble::new(log::Level::Warn),
-            to_come: Trouble::new(log::Level::Warn),
-            failures: Trouble::new(log::Level::Error),
+            presigned_over: Trouble::new(log::Level::Error),
         }
     }
 
@@ -175,7 +172,7 @@ impl Responder {
         if answer.validity().contains(now) {
             return Reply::Authoritative(Arc::clone(answer.representation()), answer.validity());
         }
-        self.failures.begin(
+        self.presigned_over.begin(
             Instant::now(),
             format_args!(
                 "pre-signed answer is over, answering tryLater: file={} ended={}",
@@ -197,37 +194,39 @@ impl Responder {
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
     ) -> Result<Option<CertRecord>, ErrorStatus> {
-        let serial = &cert_id.serial();
-        match issuer.store().find(issuer.id(), serial) {
+        let (serial, id) = (&cert_id.serial(), issuer.id().0);
+        let health = issuer.health();
+        let under_way = health.ask();
+        let found = issuer.store().find(issuer.id(), serial);
+        if !matches!(found, Err(StoreError::Unavailable(_))) {
+            health.note_store_answer();
+        }
+        drop(under_way);
+        match found {
             Ok(record) => {
-                issuer.note_store_answer();
                 let record = record.map(|record| self.as_of_now(issuer, serial, record));
-                self.store_down.end(Instant::now(), format_args!("status store answers again"));
+                let again = format_args!("status store answers again: issuer={id}");
+                health.store_down.end(Instant::now(), again);
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable(_)) => {
-                issuer.note_store_failure(self.clock.now());
-                self.store_down.begin(
+                health.note_store_failure(self.clock.now());
+                health.store_down.begin(
                     Instant::now(),
                     format_args!(
                         "status store unavailable, answering from the cache or tryLater: \
-                         issuer={} serial={} error={}",
-                        issuer.id().0,
-                        serial,
+                         issuer={id} serial={serial} error={}",
                         quoted(chain(&error))
                     ),
                 );
                 Err(ErrorStatus::TryLater)
             }
             Err(error @ StoreError::BadRow { .. }) => {
-                issuer.note_store_answer();
-                self.failures.begin(
+                health.bad_row.begin(
                     Instant::now(),
                     format_args!(
-                        "row cannot be understood, answering internalError: issuer={} serial={} \
-                         error={}",
-                        issuer.id().0,
-                        serial,
+                        "row cannot be understood, answering internalError: issuer={id} \
+                         serial={serial} error={}",
                         quoted(chain(&error))
                     ),
                 );
@@ -247,7 +246,7 @@ impl Responder {
         if let CertStatus::Revoked { time, .. } = record.status
             && told != record
         {
-            self.to_come.begin(
+            issuer.health().to_come.begin(
                 Instant::now(),
                 format_args!(
                     "a revocation is still to come, answering revoked all the same: \

@@ -138,21 +138,61 @@ fn an_answer_whose_file_another_process_has_removed_is_not_given_without_the_sto
 // rule: ANS-6
 #[test]
 fn an_answer_whose_file_is_gone_is_given_to_nobody_while_one_asks_the_store_in_vain() {
+    for is_replaced in [false, true] {
+        let world = Arc::new(World::with_places(1, WINDOW));
+        let now = SystemClock.now();
+        let past = now.saturating_add(WINDOW * 2);
+        world.at(now);
+        assert_eq!(world.told(&world.sha1), "good");
+        // By one that says revoked, or by none.
+        let question = if is_replaced { world.sha1.clone() } else { world.nonce() };
+        revoke_and_tell_another(&world, &question, past);
+        world.hide_store();
+        world.at(past);
+        while_a_row_is_read(&world, &world.sha384, || {});
+        // Known to be away, and asked for by another one.
+        while_a_row_is_read(&world, &world.sha256, || {
+            for _ in 0..2 {
+                assert_eq!(world.told(&world.sha1), "tryLater");
+            }
+        });
+    }
+}
+
+// rule: ANS-5
+#[test]
+fn a_store_that_hangs_costs_no_kept_answer_until_that_is_found_out() {
     let world = Arc::new(World::with_places(1, WINDOW));
     let now = SystemClock.now();
-    let past = now.saturating_add(WINDOW * 2);
     world.at(now);
     assert_eq!(world.told(&world.sha1), "good");
-    revoke_and_tell_another(&world, &world.nonce(), now);
-    world.hide_store();
-    world.at(past);
-    while_a_row_is_read(&world, &world.sha384, || {});
-    // Known to be away, and asked for by another one.
-    while_a_row_is_read(&world, &world.sha256, || {
-        for _ in 0..2 {
-            assert_eq!(world.told(&world.sha1), "tryLater");
+    world.at(now.saturating_add(WINDOW * 2));
+    while_a_row_is_read(&world, &world.sha384, || {
+        // There is no place, and it has been asked a moment ago.
+        assert_eq!(world.told(&world.sha1), "tryLater");
+        thread::sleep(Duration::from_millis(300));
+        for _ in 0..3 {
+            assert_eq!(world.told(&world.sha1), "good");
         }
     });
+}
+
+// rule: ANS-6
+#[test]
+fn what_a_row_has_said_a_while_ago_brings_back_no_file_that_another_process_has_removed() {
+    let world = Arc::new(World::new(WINDOW));
+    let now = SystemClock.now();
+    let while_ago = now.saturating_sub(LATER);
+    world.at(while_ago.saturating_sub(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(while_ago);
+    let within = Arc::clone(&world);
+    world.then(Box::new(move || revoke_and_tell_another(&within, &within.nonce(), now)));
+    // Read before that, and confirmed after it.
+    assert_eq!(world.told(&world.sha1), "good");
+    world.hide_store();
+    world.at(now.saturating_add(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "tryLater");
 }
 
 // rule: ANS-6

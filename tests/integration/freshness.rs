@@ -316,6 +316,23 @@ fn an_answer_is_signed_anew_where_it_is_longer_than_answers_are_now() {
     assert_eq!(spans, [30 * 86_400, 3_600, 3_600]);
 }
 
+#[test]
+fn a_certificate_that_is_good_again_is_logged_unless_it_was_on_hold() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let der = site.about("0a1b").der();
+    let responder = site.serve("[cache]\nfreshness = \"0s\"\n");
+    let line = "was revoked and is good now, is the source one of before: issuer=0 serial=0a1b";
+    for reason in [RevocationReason::CertificateHold, RevocationReason::Superseded] {
+        let log = fs::read_to_string(site.path("serve.log")).unwrap();
+        assert!(!log.contains(line), "{log}");
+        for status in [revoked(reason), CertStatus::Good] {
+            site.set_status("0a1b", status);
+            responder.post(&der);
+        }
+    }
+    logged(&site.path("serve.log"), line);
+}
+
 // rule: ANS-3
 #[test]
 fn what_was_never_issued_is_asked_for_each_time() {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::cache_commands::{cache, first_line};
 use crate::support::ocsp::{
     Answer, CertId, INTERNAL_ERROR, MALFORMED, NULL, PREFERRED_ALGORITHMS, Request, SHA256,
-    UNAUTHORIZED, extension, sequence, tlv,
+    TRY_LATER, UNAUTHORIZED, extension, sequence, tlv,
 };
 use crate::support::site::{PROGRAM, Running, Site};
 use crate::support::{files, free_port, logged, run};
@@ -190,6 +190,45 @@ fn rsa_keys_sign_with_pss_where_the_configuration_says_so() {
         assert_eq!(algorithm, "1.2.840.113549.1.1.10");
         assert!(site.read_answer("good", &der).contains("Response verify OK"));
     }
+}
+
+#[test]
+fn the_trouble_of_one_ca_is_told_for_itself() {
+    let world = World::new();
+    let [a, b] = ["a", "b"].map(|name| {
+        let key = KeyKind::P256.generate().unwrap();
+        let ca = world.authority(name, &format!("CA {name}"), key);
+        world.issued(name, "01");
+        Request::about(&CertId::new(&ca.identity.certificate, "01")).der()
+    });
+    let sql = |statement: &str| {
+        let writer = rusqlite::Connection::open(world.path("certs.db")).unwrap();
+        writer.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        writer.execute(statement, ()).unwrap();
+    };
+    let responder = world.serve("[cache]\nfreshness = \"0s\"\n");
+    sql("UPDATE a SET status = 'Perhaps'");
+    sql("UPDATE b SET status = 'Perhaps'");
+    for question in [&a, &b] {
+        assert_eq!(responder.post(question), INTERNAL_ERROR);
+    }
+    for issuer in 0..2 {
+        let line = format!("row cannot be understood, answering internalError: issuer={issuer} ");
+        logged(&world.path("serve.log"), &line);
+    }
+    sql("UPDATE b SET status = 'Valid'");
+    sql("ALTER TABLE a RENAME TO gone");
+    for _ in 0..2 {
+        assert_eq!(responder.post(&a), TRY_LATER);
+        assert_eq!(Answer::read(&responder.post(&b)).statuses(), ["good"]);
+    }
+    let away = "status store unavailable, answering from the cache or tryLater: issuer=0 ";
+    let log = logged(&world.path("serve.log"), away);
+    assert!(!log.contains("answers again"), "{log}");
+    sql("ALTER TABLE gone RENAME TO a");
+    sql("UPDATE a SET status = 'Valid'");
+    assert_eq!(Answer::read(&responder.post(&a)).statuses(), ["good"]);
+    logged(&world.path("serve.log"), "status store answers again: issuer=0 failures=1 ");
 }
 
 #[test]
