@@ -13,7 +13,7 @@ use crate::responder::presigned::Presigned;
 use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
-use crate::signer::certificate::{Certificate, NoCheck, NotAllowed};
+use crate::signer::certificate::{Certificate, NoCheck};
 use crate::signer::key::{self, Key, KeySource, PasswordUse};
 use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
@@ -23,6 +23,10 @@ use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::{self, Mysql};
 use crate::store::sqlite::Sqlite;
 use crate::time::{Clock, SystemClock, Timestamp};
+
+mod succession;
+
+use succession::{Candidate, Order, Succession};
 
 /// What lives as long as the process, through every reload.
 pub struct Shared {
@@ -135,52 +139,33 @@ pub fn identity(
     keys: Keys,
     now: Timestamp,
 ) -> Result<Identity> {
-    let (mut warnings, mut over) = (Vec::new(), None);
+    let mut warnings = Vec::new();
     let certificate = Certificate::load(&issuer.certificate)?;
-    let mut signers = Vec::new();
     let own = config::Signer {
         key: issuer.key.clone(),
         key_password: issuer.key_password.clone(),
         certificate: issuer.signer_certificate.clone(),
         from: None,
     };
-    for (settings, order) in [(Some(&own), Order::Present), (issuer.next.as_ref(), Order::Next)] {
-        let Some(settings) = settings else { continue };
+    let mut candidate = |settings: &config::Signer, order| {
         let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
         let known = signer(config, settings, (&certificate, path), keys, &mut warnings)?;
-        let signer = &known.signer;
-        let allowed = signer.certificate().may_sign_for(&certificate, now);
-        match (allowed, order, &issuer.next) {
-            (Ok(()), ..) => {}
-            (Err(NotAllowed::Ended(on)), Order::Present, Some(_)) => {
-                warnings.push(format!(
-                    "certificate {}: ended on {on}, its successor signs",
-                    path.display()
-                ));
-                continue;
-            }
-            (Err(NotAllowed::NotYet(_)), Order::Next, _)
-                if settings.from.is_none_or(|from| from >= signer.certificate().not_before()) => {}
-            (Err(reason @ NotAllowed::Ended(_)), ..) => {
-                over = Some(format!("{}: {reason}", not_allowed(path, &issuer.certificate)));
-            }
-            (Err(reason), ..) => {
-                return Err(reason).with_context(|| not_allowed(path, &issuer.certificate));
-            }
-        }
-        warn_of_missing_no_check(signer, &certificate, path, &mut warnings);
-        signers.push((known, settings.from.map_or(TakeOver::BeforeTheEnd, TakeOver::At)));
+        Candidate::new((known, path.clone()), (order, settings.from), &certificate, now)
+            .with_context(|| not_allowed(path, &issuer.certificate))
+    };
+    let present = candidate(&own, Order::Present)?;
+    let next = issuer.next.as_ref().map(|next| candidate(next, Order::Next)).transpose()?;
+    let Succession { signers, over, warning } =
+        Succession::of(present, next, (&certificate, issuer));
+    warnings.extend(warning);
+    for one in &signers {
+        warn_of_missing_no_check(&one.known.signer, &certificate, &one.path, &mut warnings);
     }
-    if let Some((last, _)) = signers.last() {
-        warnings.extend(ending(last.signer.certificate(), &certificate, now));
+    if let Some(last) = signers.last() {
+        warnings.extend(ending(last.certificate(), &certificate, now));
     }
+    let signers = signers.into_iter().map(|one| (one.known, one.take_over)).collect();
     Ok(Identity { certificate, signers, over, warnings })
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Present,
-    Next,
 }
 
 fn signer(

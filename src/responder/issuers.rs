@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::ResponseCache;
 use crate::ocsp::response::SignedAnswer;
@@ -55,6 +56,25 @@ pub enum TakeOver {
     At(Timestamp),
 }
 
+impl TakeOver {
+    /// The instant, for a successor with this certificate, where its predecessor ends then and
+    /// answers live for `validity`.
+    #[must_use]
+    pub fn instant(
+        self,
+        certificate: &Certificate,
+        predecessor_ends: Timestamp,
+        validity: Duration,
+    ) -> Timestamp {
+        match self {
+            Self::At(instant) => instant,
+            Self::BeforeTheEnd => {
+                predecessor_ends.saturating_sub(validity).max(certificate.not_before())
+            }
+        }
+    }
+}
+
 impl Issuer {
     /// A CA without anybody to sign for it yet.
     #[must_use]
@@ -79,12 +99,10 @@ impl Issuer {
         // The CA's own certificate is never sent: the client has it.
         let certificate_to_send =
             (certificate.der() != self.certificate.der()).then(|| certificate.der().to_vec());
-        let takes_over = match (take_over, self.signatories.last()) {
-            (_, None) => Timestamp::from_unix(i64::MIN),
-            (TakeOver::At(instant), _) => instant,
-            (TakeOver::BeforeTheEnd, Some(predecessor)) => {
-                let early = predecessor.ends.saturating_sub(self.policy.validity);
-                early.max(certificate.not_before())
+        let takes_over = match self.signatories.last() {
+            None => Timestamp::from_unix(i64::MIN),
+            Some(predecessor) => {
+                take_over.instant(certificate, predecessor.ends, self.policy.validity)
             }
         };
         let ends = certificate.not_after().min(self.certificate.not_after());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
@@ -10,7 +10,7 @@ use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::cache_commands::{cache, first_line};
-use crate::support::ocsp::{Answer, CertId, Request};
+use crate::support::ocsp::{Answer, INTERNAL_ERROR};
 use crate::support::site::{PROGRAM, Running, Site};
 use crate::support::{eventually, files, free_port, logged, run};
 
@@ -65,6 +65,68 @@ fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
     logged(&world.site.path("serve.log"), "its successor signs");
 }
 
+// rule: RSP-5
+#[test]
+fn a_successor_that_has_not_begun_signs_nothing_when_its_predecessor_has_ended() {
+    let world = Succession::with_next(-1, (in_seconds(10 * 86_400), 365));
+    // Should it start all the same, it ends at once, and with another code.
+    for arguments in [&["check"][..], &["serve", "--until-eof"]] {
+        let output = world.run(arguments, "");
+        assert_eq!(output.status.code(), Some(1));
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        for part in ["signer.crt may not sign for ", "next.crt: it is not valid before "] {
+            assert!(said.contains(part), "wanted {part:?} in {said}");
+        }
+        assert!(!said.contains("all is well") && !said.contains("its successor signs"), "{said}");
+    }
+}
+
+// rule: RSP-5
+#[test]
+fn a_successor_that_begins_after_the_end_of_its_predecessor_signs_from_then_on() {
+    let begins = in_seconds(8);
+    let world = Succession::with_next(-1, (begins, 365));
+    let responder = world.serve(&world.another_ca());
+    let log = logged(&world.site.path("serve.log"), "its CA is not answered about, the others are");
+    assert!(!log.contains("no answer reaches further than"), "{log}");
+    let answer = eventually("the successor signs", || {
+        let der = responder.post(&world.question());
+        (der != INTERNAL_ERROR).then(|| Answer::read(&der))
+    });
+    assert!(answer.times().1 >= begins.unix());
+    assert!(answer.is_signed_by(&world.certificate("next")));
+}
+
+// rule: RSP-4
+#[test]
+fn a_next_signer_that_will_never_sign_is_left_out_with_a_warning() {
+    let ended = Succession::with_next(60, (in_seconds(-50 * 86_400), 40));
+    let too_soon = Succession::with_next(60, (in_seconds(0), 20));
+    for (world, more, warning) in [
+        (&ended, "", "next.crt: ended on "),
+        (&ended, "next_from = 2026-01-01T00:00:00Z\n", "next.crt: ended on "),
+        (&too_soon, "", "next.crt: ends on "),
+    ] {
+        let output = world.run(&["check"], more);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let responder = world.serve(&format!("{more}{}", world.another_ca()));
+        assert!(world.ask(&responder).is_signed_by(&world.certificate("signer")));
+        let log = logged(&world.site.path("serve.log"), warning);
+        for said in [said, log] {
+            assert!(
+                said.contains(warning) && said.contains("the present signer goes on"),
+                "{said}"
+            );
+            for wrong in ["no answer reaches further than", "not answered about", "successor signs"]
+            {
+                assert!(!said.contains(wrong), "{wrong}: {said}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_warmed_for_a_successor_is_given_once_it_has_taken_over() {
     let world = Succession::new(30);
@@ -84,11 +146,11 @@ fn what_is_warmed_for_a_successor_is_given_once_it_has_taken_over() {
     assert!(warmed.contains(&given.der), "signed again");
 
     // What would have ended by then is not signed.
-    let late = world.config("next_from = 2999-01-01T00:00:00Z\n");
-    let output = cache(&late, &["warm", "--next"]);
+    let late = in_seconds(200 * 86_400);
+    let output = cache(&world.config(&format!("next_from = {late}\n")), &["warm", "--next"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("takes over on 2999-01-01T00:00:00Z, when answers"), "{stderr}");
+    assert!(stderr.contains(&format!("takes over on {late}, when answers")), "{stderr}");
 }
 
 #[test]
@@ -142,22 +204,36 @@ struct Succession {
 impl Succession {
     /// The present signer's certificate has `days_left` days; the next one's, a year.
     fn new(days_left: i64) -> Self {
-        let now = SystemClock.now();
-        // The CA, and so its certificates, begin so long ago that some can have ended.
-        let begin = Timestamp::from_unix(now.unix() - 100 * 86_400);
+        Self::with_next(days_left, (in_seconds(0), 365))
+    }
+
+    /// The same where the next one's certificate begins then, and has so many days.
+    fn with_next(days_left: i64, (next_begins, next_days): (Timestamp, u32)) -> Self {
+        // The CA, and so its signer, begins so long ago that the signer can have ended.
         let mut site = Site::with_certificates(KeyKind::P256);
-        site.ca = ThrowawayCa::new("Old CA", KeyKind::P256, begin).unwrap();
+        site.ca = ThrowawayCa::new("Old CA", KeyKind::P256, in_seconds(-100 * 86_400)).unwrap();
         site.ca.identity.write_certificate(&site.path("ca.crt")).unwrap();
-        let issue = |name: &str, serial: &str, days: i64| {
+        // The same CA, by another certificate, which begins an hour before it is told to.
+        let (key, begins) = (site.ca.identity.key.clone(), next_begins.unix() + 3_600);
+        let later = ThrowawayCa::with_key("Old CA", key, Timestamp::from_unix(begins)).unwrap();
+        let issue = |ca: &ThrowawayCa, name: &str, serial: &str, days| {
             let kind = (Purpose::OcspSigner, KeyKind::P256);
-            let days = (100 + days).try_into().unwrap();
             let serial = Serial::from_hex(serial).unwrap();
-            let identity = site.ca.issue(name, &serial, kind, days).unwrap();
+            let identity = ca.issue(name, &serial, kind, days).unwrap();
             identity.write(site.folder.path(), name).unwrap();
             identity
         };
-        let (signer, next) = (issue("signer", "d1", days_left), issue("next", "d2", 365));
+        let signer = issue(&site.ca, "signer", "d1", u32::try_from(100 + days_left).unwrap());
+        let next = issue(&later, "next", "d2", next_days);
         Self { site, port: free_port(), signer, next }
+    }
+
+    /// The `[[issuer]]` of a CA that nobody asks about.
+    fn another_ca(&self) -> String {
+        let ca = ThrowawayCa::new("Other CA", KeyKind::P256, SystemClock.now()).unwrap();
+        ca.identity.write(self.site.folder.path(), "other").unwrap();
+        "[[issuer]]\ncertificate = \"other.crt\"\nkey = \"other.key\"\ntable = \"other\"\n"
+            .to_owned()
     }
 
     fn config(&self, more: &str) -> PathBuf {
@@ -175,9 +251,18 @@ impl Succession {
         Running::start(config, self.port)
     }
 
+    /// A command with this configuration, to its end.
+    fn run(&self, arguments: &[&str], more: &str) -> Output {
+        let config = self.config(more);
+        run(Command::new(PROGRAM).args(arguments).arg("--config").arg(&config), "ocsp-fcgi")
+    }
+
+    fn question(&self) -> Vec<u8> {
+        self.site.about("0a1b").der()
+    }
+
     fn ask(&self, responder: &Running) -> Answer {
-        let cert_id = CertId::new(&self.site.ca.identity.certificate, "0a1b");
-        Answer::read(&responder.post(&Request::about(&cert_id).der()))
+        Answer::read(&responder.post(&self.question()))
     }
 
     fn certificate(&self, name: &str) -> openssl::x509::X509 {
@@ -186,4 +271,8 @@ impl Succession {
             _ => self.signer.certificate.clone(),
         }
     }
+}
+
+fn in_seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(SystemClock.now().unix() + seconds)
 }
