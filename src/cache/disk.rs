@@ -178,8 +178,8 @@ impl Disk {
         })
     }
 
-    /// Whether somebody has removed the file of an answer; not where the whole folder is
-    /// gone, or nobody can tell.
+    /// Whether somebody has removed the file of an answer; not where its whole bucket is gone,
+    /// as by `cache purge --all`, or nobody can tell.
     #[must_use]
     pub fn is_removed(&self, cert_id: &CertId<'_>) -> bool {
         let path = self.path(cert_id);
@@ -264,7 +264,7 @@ fn temporary_in(folder: &Path, der: &[u8], confirmed: Timestamp) -> io::Result<N
     Ok(file)
 }
 
-fn create_folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

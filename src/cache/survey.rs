@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cache::disk::{
-    BUCKET_DIGITS, MAX_FILE, SHORT_HASH_DIGITS, TEMPORARY_SUFFIX, bucket, open, short_hash,
-    timestamp,
+    BUCKET_DIGITS, MAX_FILE, SHORT_HASH_DIGITS, TEMPORARY_SUFFIX, bucket, create_folder, open,
+    short_hash, timestamp,
 };
 use crate::serial::Serial;
 use crate::time::Timestamp;
@@ -119,6 +119,37 @@ pub fn files_of(signer: &SignerFolder, serial: &Serial) -> io::Result<Vec<Named>
         file.kind == NameKind::Answer && name.is_some_and(|name| name.starts_with(&prefix))
     };
     Ok(files(&bucket)?.into_iter().filter(is_of).collect())
+}
+
+/// Takes a bucket away with all that is in it, to be emptied where it is now: responders
+/// that find the file of an answer gone from a bucket that is there take it that somebody
+/// has found out a revocation (`Disk::is_removed`). `None`: it stays, as it holds what is
+/// not ours or is being written.
+///
+/// # Errors
+///
+/// It cannot be listed.
+pub fn put_aside(folder: &Path, bucket: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    let ours = files(bucket)?;
+    if ours.len() < entries(bucket)?.count() || ours.iter().any(|file| file.is_being_written(now)) {
+        return Ok(None);
+    }
+    let Some(name) = bucket.file_name() else { return Ok(None) };
+    let aside = aside(folder).join(name);
+    let moved =
+        create_folder(aside.parent().unwrap_or(folder)).and_then(|()| fs::rename(bucket, &aside));
+    Ok(moved.is_ok().then_some(aside))
+}
+
+/// Ends what [`put_aside`] has begun, once all is removed.
+pub fn end_aside(folder: &Path) {
+    let _none_or_something_is_left = fs::remove_dir(aside(folder));
+}
+
+/// As the folder of a signer that there is not, so that the sweep removes what a purge
+/// that was interrupted has left.
+fn aside(folder: &Path) -> PathBuf {
+    folder.join(short_hash(b"put aside"))
 }
 
 /// Removes what no configured signer will give again: folders of other signers,

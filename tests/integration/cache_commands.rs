@@ -11,9 +11,9 @@ use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::RevocationReason;
 
 use crate::cache_folder::resigned;
-use crate::support::ocsp::{Answer, tlv};
+use crate::support::ocsp::{Answer, TRY_LATER, tlv};
 use crate::support::site::{PROGRAM, Site, revoked};
-use crate::support::{answers, run};
+use crate::support::{answers, eventually, files, run};
 
 mod warm;
 
@@ -99,6 +99,32 @@ fn purge_removes_answers_and_never_anything_else() {
     assert!(foreign.iter().all(|path| path.exists()) && young.exists());
     assert_eq!(fs::read(outside.join("1b").join(ours)).unwrap(), b"of somebody else");
     assert!(signer.join("1b").join(ours).is_symlink());
+}
+
+// rule: ANS-5
+#[test]
+fn purge_takes_nothing_from_the_memory_of_a_responder_but_a_serial_that_is_named() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure(LOG);
+    let responder = site.serve_beside(0, "freshness = \"0s\"\n");
+    let der = site.about("0a1b").der();
+    let good = responder.post(&der);
+    assert_eq!(Answer::read(&good).statuses(), ["good"]);
+    let purge = |which: &[&str]| first_line(&cache(&config, &[&["purge"], which].concat()));
+    let move_store = |from: &str, to: &str| fs::rename(site.path(from), site.path(to)).unwrap();
+    move_store("certs.db", "away.db");
+    assert_eq!(purge(&["--all"]), "removed 1");
+    assert_eq!(files(&site.path("cache")), Vec::<PathBuf>::new());
+    assert_eq!(responder.post(&der), good);
+    move_store("away.db", "certs.db");
+    eventually("the answer has its file again", || {
+        assert_eq!(responder.post(&der), good);
+        (answers(&site.path("cache")).len() == 1).then_some(())
+    });
+    // One file alone is gone: somebody may have found out a revocation.
+    move_store("certs.db", "away.db");
+    assert_eq!(purge(&["--serial", "0a1b"]), "removed 1");
+    assert_eq!(responder.post(&der), TRY_LATER);
 }
 
 #[test]

@@ -46,6 +46,9 @@ enum Command {
     ///
     /// All of the cache may be removed at any time, also while responders run: they sign
     /// anew. What they have in memory stays there; what is in the database decides anyway.
+    /// While the database is away, though, a single file that is gone counts as a revocation
+    /// that another process has found out: its answer, if it is `good`, is not given from
+    /// memory either. So it is after `--serial`, and not after `--all`.
     Purge(purge::Arguments),
     /// Say what is kept of one certificate, and what the database says now
     ///

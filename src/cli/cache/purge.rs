@@ -1,7 +1,8 @@
 //! `cache purge`: removes kept answers, and nothing else.
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -67,7 +68,7 @@ struct Purge {
 }
 
 impl Purge {
-    fn folder(&mut self, folder: &std::path::Path) -> io::Result<()> {
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
         for signer in survey::signer_folders(folder)? {
             if let Which::Of(serial) = self.which {
                 for file in survey::files_of(&signer, &serial)? {
@@ -75,15 +76,22 @@ impl Purge {
                 }
                 continue;
             }
-            for bucket in signer.buckets()? {
+            for mut bucket in signer.buckets()? {
+                if let Which::All = self.which {
+                    bucket = survey::put_aside(folder, &bucket, self.now)?.unwrap_or(bucket);
+                }
                 for file in survey::files(&bucket)? {
                     if self.is_meant(&file) {
                         self.remove(file);
                     }
                 }
+                if let Which::All = self.which {
+                    let _something_is_left = fs::remove_dir(&bucket);
+                }
                 self.meter.show(self.removed, None, "removed");
             }
         }
+        survey::end_aside(folder);
         Ok(())
     }
 
