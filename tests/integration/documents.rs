@@ -10,6 +10,7 @@ use ocsp_fcgi::store::crl::Unlisted;
 
 mod defaults;
 mod links;
+mod manual;
 
 #[test]
 fn the_example_configuration_is_valid_and_has_no_warning() {
