@@ -268,14 +268,6 @@ impl ResponseCache {
             disk.remove(cert_id);
         }
     }
-
-    /// Forgets an answer.
-    pub fn remove(&self, cert_id: &CertId<'_>) {
-        self.memory.remove(cert_id.der());
-        if let Some(disk) = &self.disk {
-            disk.remove(cert_id);
-        }
-    }
 }
 
 /// The reading of a row and what follows from it, in whole seconds.
