@@ -8,7 +8,8 @@
 --                    in lower or upper case
 -- revocation_time    UTC; NULL while the certificate is valid
 -- revocation_reason  NULL while the certificate is valid
--- cert               the certificate as PEM; the responder does not read it
+-- cert               the certificate as PEM; no question of a client reads it, only
+--                    `ocsp-fcgi cache warm` does where it chooses by dates
 
 CREATE TABLE `list_certs` (
   `cert_num` varchar(50) NOT NULL,

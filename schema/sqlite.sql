@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS "list_certs" (
     CHECK (revocation_reason IN ('unspecified', 'key_compromise', 'ca_compromise',
       'affiliation_changed', 'superseded', 'cessation_of_operation', 'certificate_hold',
       'privilege_withdrawn', 'aa_compromise')),
-  -- PEM; the responder does not read it.
+  -- PEM; no question of a client reads it, only `ocsp-fcgi cache warm` does where it
+  -- chooses by dates.
   cert BLOB NOT NULL,
   status TEXT NOT NULL DEFAULT 'Valid' CHECK (status IN ('Valid', 'Revoked')),
   CHECK ((status = 'Revoked') = (revocation_time IS NOT NULL)),
