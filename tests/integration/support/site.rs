@@ -271,7 +271,7 @@ impl Response {
 /// connection, or of its Content-Length.
 pub fn http(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request).unwrap();
     if request.windows(9).any(|window| window == b" HTTP/1.0") {
         let _already_closed = stream.shutdown(Shutdown::Write);
@@ -297,3 +297,7 @@ fn whole(octets: &[u8]) -> Option<Response> {
     let length: usize = response.field("Content-Length").map_or(0, |text| text.parse().unwrap());
     (response.body.len() >= length).then_some(response)
 }
+
+/// Longer than an answer takes on a machine that does much else; shorter than a worker of
+/// `[limits] read_timeout = "60s"` waits.
+const PATIENCE: Duration = Duration::from_secs(40);
