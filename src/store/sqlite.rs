@@ -2,7 +2,8 @@
 //!
 //! Opened read-only, in rollback-journal or WAL mode. The file may be missing
 //! at first, or be replaced by rename later: each question looks which file
-//! stands under the path, and connections to another one are closed.
+//! stands under the path, and connections to another one are closed. One that does
+//! not go with what lies beside it is not read: `replaced`.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -19,11 +20,13 @@ use crate::status::{CertRecord, IssuerId};
 use crate::store::mapping::{Dialect, Mapping, Parameter};
 use crate::store::moment::Moment;
 use crate::store::row;
+use crate::store::sqlite::replaced::{FileId, Replaced};
 use crate::store::{
     Finding, Found, MOST_ROWS_COUNTED, Report, StatusStore, StoreError, Walk, WalkError, Wanted,
 };
 
 mod many;
+mod replaced;
 
 /// An SQLite file.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ enum Failure {
     /// A writer held the file a moment ago: left alone for a pause.
     #[error("{0}: not tried again yet after: database is locked")]
     Paused(String),
+    #[error(transparent)]
+    Replaced(#[from] Replaced),
 }
 
 /// Connections not in use, last in, first out, all to the same file.
@@ -69,17 +74,6 @@ struct Idle {
     file: Option<FileId>,
     connections: Vec<Connection>,
     paused_until: Option<Instant>,
-}
-
-/// What tells a file from the one that takes its place, and from itself once it is written
-/// to: SQLite tells that, too, but not where another file was copied over it whose counter
-/// of changes is the same, as that of one made anew by the same statements.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
 }
 
 impl Sqlite {
@@ -118,11 +112,13 @@ impl Sqlite {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
         let file = FileId::of(&self.file()?);
-        let connection = match self.kept(file)? {
-            Some(connection) => connection,
-            None => self.connect()?,
-        };
+        let kept = self.kept(file)?;
+        let is_new = kept.is_none();
+        let connection = kept.map_or_else(|| self.connect(), Ok)?;
         let answer = question(&connection).map_err(|error| self.failed(error))?;
+        if is_new {
+            replaced::note(&self.options.path, file);
+        }
         self.keep(file, connection);
         Ok(answer)
     }
@@ -139,6 +135,8 @@ impl Sqlite {
 
     fn findings(&self) -> Result<Vec<Finding>, Failure> {
         let file = self.file()?;
+        let foreign_log = replaced::foreign_log(&self.options.path)
+            .map_err(|error| Failure::File(self.place(), error))?;
         let connection = self.connect()?;
         let failed = |error| self.failed(error);
         let serial = &self.options.mapping.columns.serial;
@@ -159,6 +157,13 @@ impl Sqlite {
         ];
         if file.mode() & 0o002 != 0 {
             findings.push(Finding::Warning("everybody may write to the file".into()));
+        }
+        if let Some(log) = foreign_log {
+            findings.push(Finding::Warning(format!(
+                "{} is of another file, as this one is not in WAL mode; its rows count in place of \
+                 those of this one, wanted: removed",
+                log.display()
+            )));
         }
         Ok(findings)
     }
@@ -184,10 +189,12 @@ impl Sqlite {
         if idle.file == Some(file) {
             return Ok(idle.connections.pop());
         }
-        idle.file = Some(file);
         let closing = std::mem::take(&mut idle.connections);
+        let verified = replaced::verify(&self.options.path, file);
+        idle.file = verified.is_ok().then_some(file);
         drop(idle);
         drop(closing);
+        verified?;
         Ok(None)
     }
 
@@ -283,17 +290,6 @@ fn found_by(plan: &str, serial: &str) -> Finding {
 fn is_half_written(error: &rusqlite::Error) -> bool {
     let extended = error.sqlite_error().map(|error| error.extended_code);
     extended == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
-}
-
-impl FileId {
-    fn of(file: &Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
-    }
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<row::Row> {
