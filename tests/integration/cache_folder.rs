@@ -1,10 +1,10 @@
 //! A cache folder in which something is not as it should be: files that are no answer or
 //! not this one, what is no file at all, and no place to write.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
@@ -13,8 +13,8 @@ use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::cache_processes::file_of;
 use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic, sequence, tlv};
-use crate::support::site::{PROGRAM, Running, Site};
-use crate::support::{eventually, free_port, logged, run};
+use crate::support::site::{Running, Site};
+use crate::support::{free_port, logged, run};
 
 // rule: ANS-6
 #[test]
@@ -141,21 +141,7 @@ fn a_full_disk_costs_no_answer() {
     fs::create_dir(site.path("cache")).unwrap();
     let config = site.configure(&format!("port = {port}\n[cache]\nmemory = 0\n"));
     // A file system of its own with room for a file or two.
-    let script = "mount -t tmpfs -o size=8k none cache && echo mounted && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PROGRAM, "serve"]);
-    command.arg("--config").arg(&config).current_dir(site.folder.path());
-    let log = File::create(site.path("serve.log")).unwrap();
-    let output = log.try_clone().unwrap();
-    command.stdin(Stdio::null()).stdout(output).stderr(log);
-    let child = command.spawn().expect("apt-get install util-linux");
-    let mut running = Running { child, port };
-    let log = || fs::read_to_string(site.path("serve.log")).unwrap();
-    let listens = eventually("it listens", || match running.child.try_wait().unwrap() {
-        Some(_) => Some(false),
-        None => std::net::TcpStream::connect(running.address()).ok().map(|_| true),
-    });
-    assert!(listens, "wanted: root, or namespaces that others may make: {}", log());
+    let running = Running::start_mounted(&config, port, "mount -t tmpfs -o size=8k none cache");
     for number in 0..30 {
         let serial = format!("0f{number:02x}");
         site.set_status(&serial, CertStatus::Good);

@@ -1,11 +1,18 @@
-//! Which file stands under a path, and whether what lies beside it is its own.
+//! Which file stands under a path, whether it is still the one that is meant, and whether
+//! what lies beside it is its own.
 //!
 //! In WAL mode the latest rows stand in a log beside the file, `FILE-wal`, which SQLite
 //! finds by its name alone: where the file is replaced and the log is left, the rows of
 //! the old file win for good. SQLite removes the log with the last connection to the
 //! file, and those that are kept here are in the way of that. So it is remembered which
-//! file each log belongs to: by the process, as the stores after a reload and those of
-//! other CAs in the same file must know as well.
+//! file each log belongs to.
+//!
+//! A file that is mounted by itself stays the old one when it is replaced by rename. What
+//! tells is that it has no name left where it comes from. Some file systems never tell of
+//! one, so it is remembered which files had a name.
+//!
+//! The process remembers, as the stores after a reload and those of other CAs in the same
+//! file must know as well.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -21,6 +28,8 @@ use std::time::SystemTime;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     identity: Identity,
+    /// The names that it has.
+    links: u64,
     size: u64,
     changed: (i64, i64),
 }
@@ -50,22 +59,52 @@ pub(super) enum Replaced {
          rm {1} {2} (the next time: sqlite3 {0} '.restore NEW')"
     )]
     LogLeft(String, String, String),
+    #[error(
+        "{0} was replaced or removed where it comes from, and what is mounted here is the old one; \
+         wanted: its folder mounted, in place of the file alone"
+    )]
+    NameLost(String),
 }
 
-/// Refuses a file beside which the log of another one was left.
+/// What the process has seen.
+struct Seen {
+    /// By their paths.
+    logs: BTreeMap<PathBuf, Log>,
+    /// The last file under each path that had a name.
+    named: BTreeMap<PathBuf, Identity>,
+}
+
+/// Refuses a file that has lost its name, or beside which the log of another one was left.
 ///
 /// # Errors
 ///
 /// What was replaced, and what to do.
 pub(super) fn verify(path: &Path, file: FileId) -> Result<(), Replaced> {
+    verify_name(path, file)?;
+    verify_log(path, file)
+}
+
+fn verify_name(path: &Path, file: FileId) -> Result<(), Replaced> {
+    if file.links > 0 {
+        seen().named.insert(path.to_owned(), file.identity);
+        return Ok(());
+    }
+    let had_name = seen().named.get(path) == Some(&file.identity);
+    // Looked at once more: a rename at this moment leaves none to the old file either.
+    if had_name && is_still(path, file) {
+        return Err(Replaced::NameLost(shown(path)));
+    }
+    Ok(())
+}
+
+fn verify_log(path: &Path, file: FileId) -> Result<(), Replaced> {
     let log = beside(path, "-wal");
-    let seen = logs().get(&log).copied();
+    let seen = seen().logs.get(&log).copied();
     if let (Some(seen), Ok(found)) = (seen, fs::metadata(&log))
         && seen.file != file.identity
         && seen.identity == Identity::of(&found)
         && found.size() > 0
     {
-        let shown = |path: &Path| path.display().to_string();
         return Err(Replaced::LogLeft(shown(path), shown(&log), shown(&beside(path, "-shm"))));
     }
     remember(log, path, file);
@@ -78,11 +117,14 @@ pub(super) fn note(path: &Path, file: FileId) {
 }
 
 fn remember(log: PathBuf, path: &Path, file: FileId) {
-    let Ok(found) = fs::metadata(&log) else { return };
+    let Ok(found) = fs::metadata(&log) else {
+        seen().logs.remove(&log);
+        return;
+    };
     let identity = Identity::of(&found);
-    // Looked at once more: it may have been replaced before the log was seen.
-    if fs::metadata(path).is_ok_and(|now| Identity::of(&now) == file.identity) {
-        logs().insert(log, Log { identity, file: file.identity });
+    // The file may have been replaced before the log was looked at.
+    if is_still(path, file) {
+        seen().logs.insert(log, Log { identity, file: file.identity });
     }
 }
 
@@ -107,18 +149,26 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// By their paths.
-static LOGS: Mutex<BTreeMap<PathBuf, Log>> = Mutex::new(BTreeMap::new());
+fn is_still(path: &Path, file: FileId) -> bool {
+    fs::metadata(path).is_ok_and(|now| Identity::of(&now) == file.identity)
+}
 
-fn logs() -> MutexGuard<'static, BTreeMap<PathBuf, Log>> {
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+static SEEN: Mutex<Seen> = Mutex::new(Seen { logs: BTreeMap::new(), named: BTreeMap::new() });
+
+fn seen() -> MutexGuard<'static, Seen> {
     // Nothing panics while it is locked.
-    LOGS.lock().unwrap_or_else(PoisonError::into_inner)
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FileId {
     pub(super) fn of(file: &Metadata) -> Self {
         Self {
             identity: Identity::of(file),
+            links: file.nlink(),
             size: file.size(),
             changed: (file.ctime(), file.ctime_nsec()),
         }

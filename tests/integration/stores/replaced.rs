@@ -3,12 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ocsp_fcgi::status::CertStatus;
+use nix::sys::signal::Signal;
+use ocsp_fcgi::demo::KeyKind;
+use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::store::sqlite::Sqlite;
 use ocsp_fcgi::store::{Finding, StatusStore};
 use tempfile::TempDir;
 
 use crate::stores::{Table, find, options, status, unavailable};
+use crate::support::ocsp::{Answer, TRY_LATER};
+use crate::support::site::{Running, Site, revoked};
+use crate::support::{free_port, logged};
 
 // rule: ANS-1
 // rule: ANS-5
@@ -109,6 +114,45 @@ fn check_warns_of_a_log_beside_a_file_that_has_none() {
     assert!(warned());
     fs::remove_file(beside(&old, "wal")).unwrap();
     assert!(!warned());
+}
+
+// rule: ANS-5
+#[test]
+fn a_mounted_file_that_was_replaced_is_not_the_one_to_read() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = serve_mounted(&site, "true");
+    let ask = || responder.post(&site.about("0a1b").der());
+    assert_eq!(Answer::read(&ask()).statuses(), ["good"]);
+    fs::copy(site.path("certs.db"), site.path("new.db")).unwrap();
+    fs::rename(site.path("new.db"), site.path("certs.db")).unwrap();
+    site.set_status("0a1b", revoked(RevocationReason::KeyCompromise));
+    assert_eq!(ask(), TRY_LATER);
+    logged(&site.path("serve.log"), "mounted.db was replaced");
+    responder.signal(Signal::SIGHUP);
+    logged(&site.path("serve.log"), "reloaded");
+    assert_eq!(ask(), TRY_LATER);
+}
+
+/// As on file systems that tell no numbers of links.
+#[test]
+fn a_file_that_has_had_no_name_from_the_start_is_read() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let responder = serve_mounted(&site, "rm certs.db");
+    let answer = responder.post(&site.about("0a1b").der());
+    assert_eq!(Answer::read(&answer).statuses(), ["good"]);
+}
+
+/// Serves the table mounted under another name, after what `then`, a line of the shell, does.
+fn serve_mounted(site: &Site, then: &str) -> Running {
+    fs::write(site.path("mounted.db"), "").unwrap();
+    let port = free_port();
+    let config = site.write_config(&format!(
+        "port = {port}\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n\
+         [database]\nsqlite = \"mounted.db\"\n\
+         [cache]\nfreshness = \"0s\"\nstore_down = \"try-later\"\n"
+    ));
+    let mount = format!("mount --bind certs.db mounted.db && {then}");
+    Running::start_mounted(&config, port, &mount)
 }
 
 fn table(mode: &str, status: &str) -> TempDir {

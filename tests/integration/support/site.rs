@@ -229,6 +229,27 @@ impl Running {
         running
     }
 
+    /// Serves with this configuration, and with file systems of its own: what `mount`, a
+    /// line of the shell, makes in the folder of the configuration.
+    pub fn start_mounted(config: &Path, port: u16, mount: &str) -> Self {
+        let script = format!("{mount} && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", PROGRAM, "serve"]);
+        command.arg("--config").arg(config).current_dir(config.parent().unwrap());
+        let path = config.with_file_name("serve.log");
+        let log = fs::File::create(&path).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().expect("apt-get install util-linux");
+        let mut running = Self { child, port };
+        let listens = eventually("it listens", || match running.child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => TcpStream::connect(running.address()).ok().map(|_| true),
+        });
+        let log = fs::read_to_string(path).unwrap();
+        assert!(listens, "wanted: root, or namespaces that others may make: {log}");
+        running
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
