@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::cache::{self, Files, Memory, ResponseCache};
 use crate::config::{self, Config, Database, Permissions};
 use crate::logging::quoted;
+use crate::ocsp::IssuerHashes;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
 use crate::responder::presigned::Presigned;
 use crate::responder::signing::Signing;
@@ -45,6 +46,10 @@ pub struct Identity {
     pub warnings: Vec<String>,
 }
 
+/// The CAs so far: no CertID may name two of them.
+#[derive(Default)]
+pub struct Named<'a>(Vec<(&'a Path, IssuerHashes)>);
+
 /// A key that signs, and where it came from.
 pub struct KnownSigner {
     /// The key and its certificate.
@@ -71,6 +76,26 @@ impl Shared {
     }
 }
 
+impl<'a> Named<'a> {
+    /// Adds a CA whose certificate was read from `path`.
+    ///
+    /// # Errors
+    ///
+    /// Another one has its name and its key: the second would never be asked about.
+    pub fn add(&mut self, path: &'a Path, certificate: &Certificate) -> Result<()> {
+        let hashes = certificate.hashes();
+        if let Some((other, _)) = self.0.iter().find(|(_, other)| other == hashes) {
+            let [other, path] = [other, path].map(Path::display);
+            return Err(anyhow!(
+                "certificates {other} and {path} have the same name and the same key, which is all \
+                 that a question names a CA by, wanted: one [[issuer]] for both"
+            ));
+        }
+        self.0.push((path, hashes.clone()));
+        Ok(())
+    }
+}
+
 /// Builds the responder that `config` describes; the warnings are for the log.
 ///
 /// # Errors
@@ -80,11 +105,12 @@ impl Shared {
 pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Responder, Vec<String>)> {
     let memory = Arc::new(Memory::new(config.cache.memory));
     let mut warnings = Vec::new();
-    let (mut issuers, mut over) = (Vec::new(), Vec::new());
+    let (mut issuers, mut over, mut named) = (Vec::new(), Vec::new(), Named::default());
     for (id, settings) in (0..).zip(&config.issuers) {
         let mut identity = identity(config, settings, keys, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
         over.extend(identity.over);
+        named.add(&settings.certificate, &identity.certificate)?;
         let store = store(settings, &identity.certificate)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
         for (KnownSigner { signer, .. }, take_over) in identity.signers {

@@ -12,7 +12,7 @@ use anyhow::Result;
 use rustix::fs::Access;
 
 use super::serve;
-use crate::app::{self, Keys};
+use crate::app::{self, Keys, Named};
 use crate::cache::survey;
 use crate::config::{Config, Database, Issuer, Listen};
 use crate::logging;
@@ -33,10 +33,14 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         tally.warning(&warning.to_string());
     }
     check_listeners(&config.listen, &mut tally);
+    let mut named = Named::default();
     for issuer in &config.issuers {
         match app::identity(&config, issuer, Keys::AtOnce, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
+                if let Err(error) = named.add(&issuer.certificate, &identity.certificate) {
+                    tally.problem(&error.to_string());
+                }
                 if let Some(reason) = &identity.over {
                     tally.problem(reason);
                 }

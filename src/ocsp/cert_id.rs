@@ -56,7 +56,7 @@ pub struct Spelling {
 }
 
 /// The hashes of one issuer's name and key, by each hash function.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IssuerHashes {
     sha1: ([u8; 20], [u8; 20]),
     sha256: ([u8; 32], [u8; 32]),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus};
@@ -42,6 +43,37 @@ fn cas_of_one_name_or_one_key_are_told_apart() {
             assert_eq!(answer.statuses(), [wanted], "{serial} of the CA of {own}");
             assert!(answer.is_signed_by(&ca.identity.certificate));
         }
+    }
+}
+
+// rule: REQ-4
+#[test]
+fn one_ca_that_is_named_twice_is_refused() {
+    let world = World::new();
+    let first = world.authority("a", "Same name", KeyKind::P256.generate().unwrap());
+    world.issued("a", "01");
+    let responder = world.serve("");
+    // As when the CA's certificate has been issued anew.
+    let later = Timestamp::from_unix(SystemClock.now().unix() + 60);
+    world.authority_since("b", "Same name", first.identity.key.clone(), later);
+    let config = world.config(responder.port, "");
+    responder.signal(Signal::SIGHUP);
+    let said = logged(&world.path("serve.log"), "not reloaded, going on as before");
+    let question = Request::about(&CertId::new(&first.identity.certificate, "01"));
+    assert_eq!(Answer::read(&responder.post(&question.der())).statuses(), ["good"]);
+    let ended = |command: &str| {
+        let mut program = Command::new(PROGRAM);
+        let output = run(program.args([command, "--config"]).arg(&config), "ocsp-fcgi");
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    drop(responder);
+    let [a, b] = ["a.crt", "b.crt"].map(|name| world.path(name).display().to_string());
+    for said in [said, ended("serve"), ended("check")] {
+        let is_told = |line: &str| {
+            line.contains(&a) && line.contains(&b) && line.contains("one [[issuer]] for both")
+        };
+        assert!(said.lines().any(is_told), "{said}");
     }
 }
 
