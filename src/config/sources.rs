@@ -1,6 +1,8 @@
 //! Where the statuses of each CA come from, and that no two CAs have the same source.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{self, Path, PathBuf};
 
 use crate::config::file::{Field, File, Section, word};
 use crate::config::{Database, mapping};
@@ -18,7 +20,10 @@ pub(super) struct OwnFile {
 /// What two CAs may not have in common.
 pub(super) struct Source {
     key: &'static str,
-    name: String,
+    /// As it is written.
+    shown: String,
+    /// The same for each way to write it.
+    name: OsString,
 }
 
 /// Reads `index`, `crl` and `unlisted`.
@@ -159,9 +164,8 @@ pub(super) fn report_same(
     seen: &mut Vec<Source>,
 ) {
     let Some((source, key_at)) = source(file, section) else { return };
-    if seen.iter().any(|other| other.is_same(&source)) {
-        let Source { key, name } = &source;
-        let shown = name.rsplit('\0').next().unwrap_or_default();
+    if seen.iter().any(|other| other.key == source.key && other.name == source.name) {
+        let Source { key, shown, .. } = &source;
         let problem = format!(
             "{key} is {shown}, as that of another [[issuer]], wanted: one of its own ({key} = …), \
              since serials of two CAs can be equal"
@@ -180,37 +184,35 @@ fn source(file: &File<'_>, section: &Section<'_>) -> Option<(Source, Option<usiz
         for key in ["index", "crl"] {
             // Read before, so that what is wrong is reported once.
             let Some(at) = section.at(key) else { continue };
-            let name = section.quiet_text(key)?;
-            return Some((Source { key, name }, is_own.then_some(at)));
+            let shown = section.quiet_text(key)?;
+            let name = resolved(&file.path, &shown).into_os_string();
+            return Some((Source { key, shown, name }, is_own.then_some(at)));
         }
     }
-    let own = section.quiet_text("table");
     let own_at = section.at("table");
-    let table = own.or_else(|| shared.quiet_text("table")).unwrap_or(mapping::TABLE.to_owned());
+    let table = section.quiet_text("table").or_else(|| shared.quiet_text("table"));
+    let table = table.unwrap_or(mapping::TABLE.to_owned());
+    let full = match file.root().quiet_text("dbname") {
+        Some(database) if !table.contains('.') => format!("{database}.{table}"),
+        _ => table.clone(),
+    };
+    // As columns with an ordinary collation compare.
+    let folded = |name: &str| name.trim_end().to_lowercase();
+    let name = folded(&full);
     if !has_issuer_column {
-        return Some((Source { key: "table", name: table }, own_at));
+        return Some((Source { key: "table", shown: table, name: name.into() }, own_at));
     }
-    let value = section.quiet_text("issuer_value")?;
-    let name = format!("{table}\0{value}");
-    Some((Source { key: "issuer_value", name }, section.at("issuer_value")))
+    let key = "issuer_value";
+    let shown = section.quiet_text(key)?;
+    let name = format!("{name}\0{}", folded(&shown)).into();
+    Some((Source { key, shown, name }, section.at(key)))
 }
 
-impl Source {
-    fn is_same(&self, other: &Self) -> bool {
-        match self.key {
-            // As columns with an ordinary collation compare.
-            "table" | "issuer_value" => {
-                let folded = |name: &str| name.trim_end().to_lowercase();
-                self.key == other.key && folded(&self.name) == folded(&other.name)
-            }
-            key => {
-                let parts = |name: &str| -> Vec<PathBuf> {
-                    let parts =
-                        Path::new(name).components().map(|part| PathBuf::from(part.as_os_str()));
-                    parts.filter(|part| part.as_os_str() != ".").collect()
-                };
-                key == other.key && parts(&self.name) == parts(&other.name)
-            }
-        }
-    }
+/// A file of the configuration, wherever links and `..` lead; one that is not there by
+/// its folder, where that is.
+fn resolved(config: &Path, name: &str) -> PathBuf {
+    let path = config.parent().unwrap_or(Path::new("")).join(name);
+    let path = path::absolute(&path).unwrap_or(path);
+    let in_folder = || Some(fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
+    fs::canonicalize(&path).ok().or_else(in_folder).unwrap_or(path)
 }

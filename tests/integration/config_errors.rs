@@ -156,6 +156,41 @@ fn the_password_is_the_first_line_of_its_file() {
 }
 
 #[test]
+fn one_file_of_two_cas_is_found_out_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("sub")).unwrap();
+    std::os::unix::fs::symlink(path("there"), path("link")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), path("self")).unwrap();
+    fs::write(path("there"), "").unwrap();
+    fs::write(path("other"), "").unwrap();
+    let is_refused = |key: &str, [one, other]: [&str; 2]| {
+        let issuer =
+            |file| format!("[[issuer]]\ncertificate = \"a\"\nkey = \"b\"\n{key} = {file:?}\n");
+        let text = issuer(one) + &issuer(other);
+        match Config::parse(&text, &path("config.toml")) {
+            Ok(_) => false,
+            Err(errors) => {
+                let wanted = format!("{key} is {other}, as that of another [[issuer]]");
+                assert!(errors.to_string().contains(&wanted), "{errors}");
+                true
+            }
+        }
+    };
+    for name in ["there", "missing"] {
+        let absolute = path(name).display().to_string();
+        let [up, twice] = [format!("sub/../{name}"), format!(".//self/{name}")];
+        for spelling in [name, &absolute, &up, &twice] {
+            assert!(is_refused("index", [name, spelling]), "{spelling}");
+            assert!(is_refused("crl", [spelling, name]), "{spelling}");
+            assert!(!is_refused("index", ["other", spelling]), "{spelling}");
+        }
+    }
+    assert!(is_refused("index", ["there", "link"]));
+    assert!(!is_refused("index", ["there", "missing"]));
+}
+
+#[test]
 fn a_file_that_is_missing_or_no_text_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
