@@ -1,8 +1,9 @@
 //! The `index.txt` of `openssl ca`, which Easy-RSA and others keep too.
 //!
-//! A line for each certificate, with six fields and a tab after each but the last:
-//! V (valid), E (expired, never revoked) or R; when it ends; when it was revoked, with
-//! a reason after a comma; its serial number in hexadecimal; a file; its subject.
+//! A line for each certificate, with six fields and a tab after each but the last (one
+//! within a field has a backslash before it): V (valid), E (expired, never revoked) or R;
+//! when it ends; when it was revoked, with a reason after a comma; its serial number in
+//! hexadecimal; a file; its subject.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -111,7 +112,7 @@ impl StatusStore for IndexTxt {
 /// When the certificates end whose lines tell it.
 fn ends(octets: &[u8]) -> Vec<(Serial, Timestamp)> {
     let of_line = |line: &[u8]| {
-        let mut fields = line.split(|octet| *octet == b'\t').skip(1);
+        let mut fields = fields(line).skip(1);
         let (ends, _, serial) = (fields.next()?, fields.next()?, fields.next()?);
         Some((read_serial(serial).ok()??, read_time(str::from_utf8(ends).ok()?)?))
     };
@@ -120,7 +121,7 @@ fn ends(octets: &[u8]) -> Vec<(Serial, Timestamp)> {
 
 impl Index {
     /// Takes the file whole, or says what is wrong: a line whose serial number cannot
-    /// be told could be that of any certificate.
+    /// be told, or that has another one within it, could be that of any certificate.
     fn parse(octets: &[u8]) -> Result<Self, String> {
         let Some(lines) = octets.strip_suffix(b"\n") else {
             let lines = octets.split(|octet| *octet == b'\n').count();
@@ -133,7 +134,7 @@ impl Index {
         let mut problems = HashMap::new();
         let mut oddities = Vec::new();
         for (number, line) in (1_usize..).zip(lines.split(|octet| *octet == b'\n')) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let line = without_end(line).map_err(|problem| format!("line {number}: {problem}"))?;
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
@@ -165,8 +166,34 @@ impl Index {
     }
 }
 
+/// A line without the carriage returns before its end. One within it hides whatever stands
+/// behind it from whoever takes it for an end.
+fn without_end(line: &[u8]) -> Result<&[u8], &'static str> {
+    let length = line.iter().rposition(|octet| *octet != b'\r').map_or(0, |last| last + 1);
+    let line = line.get(..length).unwrap_or_default();
+    match line.contains(&b'\r') {
+        true => Err("a carriage return within it, wanted each line on its own with a line feed"),
+        false => Ok(line),
+    }
+}
+
+/// As OpenSSL's TXT_DB has them: a tab after a backslash is part of its field.
+fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut before = 0;
+    line.split(move |octet| {
+        let is_end = *octet == b'\t' && before != b'\\';
+        before = *octet;
+        is_end
+    })
+}
+
 fn read(line: &[u8], odd: &mut impl FnMut(String)) -> Result<Line, String> {
-    let fields: Vec<&[u8]> = line.splitn(FIELDS, |octet| *octet == b'\t').collect();
+    let fields: Vec<&[u8]> = fields(line).collect();
+    if fields.len() > FIELDS {
+        return Err("more than six fields, as where two lines have become one, wanted each line \
+                    on its own"
+            .to_owned());
+    }
     let [kind, _, revocation, serial, rest @ ..] = &fields[..] else {
         return Err("wanted six fields with a tab between".to_owned());
     };
@@ -270,6 +297,7 @@ mod tests {
              E\t200101000000Z\t\t02\tunknown\t/CN=b\n\
              # a comment\n\
              \r\n\
+             \r\r\n\
              R\t330101000000Z\t250102030405Z,keyCompromise\t0FFF\tunknown\t/CN=c\\\td\r\n",
         );
         assert_eq!(said(&index, "01"), Some(Said::Good));
@@ -333,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_whose_serial_cannot_be_told_refuses_the_file() {
+    fn a_line_whose_serial_cannot_be_told_or_with_another_within_refuses_the_file() {
         for line in [
             "V",
             "V\t330101000000Z\t0A1B\tunknown",
@@ -341,6 +369,10 @@ mod tests {
             "V\t330101000000Z\t\t0x1\tunknown\t/CN=a",
             "V\t330101000000Z\t\t0A 1B\tunknown\t/CN=a",
             "<<<<<<< HEAD",
+            // Within these another line may stand.
+            "V\t330101000000Z\t\t02\tunknown\t/CN=b\tc",
+            "V\t330101000000Z\t\t02\tunknown\t/CN=b\rc",
+            "# a comment\rR\t330101000000Z\t250102030405Z\t01\tunknown\t/CN=a",
         ] {
             let text = format!("V\t330101000000Z\t\t01\tunknown\t/CN=a\n{line}\n");
             let problem = Index::parse(text.as_bytes()).unwrap_err();

@@ -3,6 +3,7 @@
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use ocsp_fcgi::store::{Finding, StoreError};
 use ocsp_fcgi::time::{SystemClock, Timestamp};
 
 use crate::stores::{find, status, unavailable, until};
-use crate::support::OnDrop;
 use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
+use crate::support::{OnDrop, run};
 
 // rule: ANS-1
 // rule: ANS-2
@@ -182,6 +183,43 @@ fn a_line_that_makes_no_sense_is_an_error_that_names_it() {
     for warning in ["line 2: \"X\", must be V, R or E", "everybody may write to the file"] {
         assert!(findings.contains(&Finding::Warning(warning.into())), "{findings:?}");
     }
+}
+
+// rule: ANS-1
+#[test]
+fn a_line_that_joined_the_one_before_it_refuses_the_file_as_openssl_does() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    for name in ["one", "two"] {
+        ca.issue(name, &[]);
+    }
+    let base = fs::read_to_string(ca.path("index.txt")).unwrap();
+    let unended = base.strip_suffix('\n').unwrap();
+    let by_openssl = |serial: &str| {
+        let mut command = Command::new("openssl");
+        command.args(["ca", "-config", "openssl.cnf", "-status", serial]);
+        let output = run(command.current_dir(ca.path("")), "openssl");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for joined in [format!("{unended}{REVOKED}"), format!("{unended}\r{REVOKED}")] {
+        assert_eq!(status(&store(&ca.path("index.txt")), "0a1b"), Some(CertStatus::Good));
+        replace(&ca.path("index.txt"), &joined);
+        let said = by_openssl("0A1B");
+        assert!(said.contains("could not load/parse file"), "{said}");
+        let store = store(&ca.path("index.txt"));
+        let cause = unavailable(&store, "0a1b");
+        assert!(cause.contains("index.txt: line 2: "), "{cause}");
+        assert!(cause.contains("wanted each line on its own"), "{cause}");
+        assert!(!store.check().is_usable());
+        replace(&ca.path("index.txt"), &base);
+    }
+    // A tab after a backslash, and the end of a line as Windows has it, are no mistakes.
+    let escaped = base.replace("/CN=two", "/CN=t\\\two");
+    let more = REVOKED.replace("0A1B", "0A1D").replace('\n', "\r\n");
+    replace(&ca.path("index.txt"), format!("{escaped}{more}"));
+    assert!(by_openssl("0A1D").contains("0A1D=Revoked"));
+    let store = store(&ca.path("index.txt"));
+    assert!(matches!(status(&store, "0a1d"), Some(CertStatus::Revoked { .. })));
+    assert_eq!(status(&store, "0a1c"), Some(CertStatus::Good));
 }
 
 // rule: ANS-1
