@@ -2,7 +2,8 @@
 //!
 //! It tells what is revoked, and nothing of what was issued: a serial that is not on it
 //! is not known, unless the operator says that it is good. What a CRL does not say
-//! after its nextUpdate, nobody says.
+//! after its nextUpdate, nobody says. One that is older than the list that was read before
+//! would take revocations back, and is not taken.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +73,10 @@ impl Crl {
     #[must_use]
     pub fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
         let Options { path, unlisted, issuer } = options;
-        let parse = move |octets: &[u8]| List::parse(octets, &issuer, unlisted);
+        let parse = move |octets: &[u8], before: Option<&List>| {
+            let list = List::parse(octets, &issuer, unlisted)?;
+            before.map_or(Ok(()), |before| list.follows(before)).map(|()| list)
+        };
         Self { file: Watched::new(&path, Arc::clone(&clock), parse), unlisted, clock }
     }
 

@@ -44,7 +44,7 @@ impl IndexTxt {
     /// Reads the file; what is wrong is logged, as the file may come later.
     #[must_use]
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        let parse = |octets: &[u8]| {
+        let parse = |octets: &[u8], _: Option<&Index>| {
             let index = Index::parse(octets)?;
             for oddity in index.oddities.iter().take(MOST_TOLD) {
                 log::warn!("odd line in index.txt: {oddity}");

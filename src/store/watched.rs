@@ -25,8 +25,9 @@ pub(super) struct Watched<T> {
     trouble: Trouble,
 }
 
-/// Makes a content of octets, or says why they are none.
-type Parse<T> = dyn Fn(&[u8]) -> Result<T, String> + Send + Sync;
+/// Makes a content of octets, or says why they are none, or may not take the place of the
+/// one that was read before.
+type Parse<T> = dyn Fn(&[u8], Option<&T>) -> Result<T, String> + Send + Sync;
 
 /// Something, or what is wrong with the file.
 type Outcome<T> = Result<T, Arc<str>>;
@@ -96,7 +97,7 @@ impl<T> Watched<T> {
     pub(super) fn new(
         path: &Path,
         clock: Arc<dyn Clock>,
-        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+        parse: impl Fn(&[u8], Option<&T>) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
         let now = Instant::now();
         let state = State { content: None, read: None, retry: now, current: now, failure: None };
@@ -174,7 +175,8 @@ impl<T> Watched<T> {
         }
         state.read = None;
         let (version, octets) = self.read()?;
-        let parsed = octets.and_then(|octets| (self.parse)(&octets).map_err(Arc::from));
+        let before = state.content.as_deref();
+        let parsed = octets.and_then(|octets| (self.parse)(&octets, before).map_err(Arc::from));
         state.retry = Instant::now() + (now.elapsed() * 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let outcome = parsed.map(|content| state.content = Some(Arc::new(content)));
         state.read = Some((version, outcome.clone()));
@@ -276,7 +278,7 @@ mod tests {
     use super::*;
 
     fn watched(path: &Path) -> Watched<()> {
-        let parse = |octets: &[u8]| match octets {
+        let parse = |octets: &[u8], _: Option<&()>| match octets {
             b"whole" => Ok(()),
             _ => Err("broken".to_owned()),
         };

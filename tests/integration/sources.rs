@@ -150,13 +150,13 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
     let ca = OpensslCa::new("/CN=Test CA");
     let [one, two, three] = ["one", "two", "three"].map(|name| serial(&ca.issue(name, &[])));
     ca.revoke("two", &[]);
-    ca.write_crl("ca.crl", &[]);
+    ca.write_crl("ca.crl", &["-crl_lastupdate", "20260101000000Z", "-crldays", "3000"]);
     let more = "[database]\ncrl = \"ca.crl\"\nunlisted = \"good\"\n[cache]\nfreshness = \"1s\"\n";
     let responder = serve(&ca, more);
     let of = |serial: &str| about(&ca.certificate(), serial);
     assert_eq!(statuses(&responder, &of(&one)), ["good"]);
     ca.revoke("one", &[]);
-    ca.write_crl("new.crl", &[]);
+    ca.write_crl("new.crl", &["-crl_lastupdate", "20260102000000Z", "-crldays", "3000"]);
     replace(&ca.path("ca.crl"), fs::read(ca.path("new.crl")).unwrap());
     let changed = Instant::now();
     let mut asked = changed.elapsed();
@@ -165,13 +165,13 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
         asked = changed.elapsed();
     }
     let now = SystemClock.now().civil();
-    let ended = ["-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260102000000Z"];
+    let ended = ["-crl_lastupdate", "20260103000000Z", "-crl_nextupdate", "20260104000000Z"];
     assert!(now.year >= 2026);
     ca.write_crl("old.crl", &ended);
     replace(&ca.path("ca.crl"), fs::read(ca.path("old.crl")).unwrap());
     eventually("the list has ended", || (responder.post(&of(&three)) == TRY_LATER).then_some(()));
     assert!(statuses(&responder, &of(&two))[0].starts_with("revoked"));
-    logged(&ca.path("serve.log"), "ca.crl: ended on 2026-01-02T00:00:00Z");
+    logged(&ca.path("serve.log"), "ca.crl: ended on 2026-01-04T00:00:00Z");
 }
 
 #[test]

@@ -6,11 +6,14 @@
 
 #![expect(clippy::result_large_err, reason = "the size of the asn1 crate's ParseError is its own")]
 
-use asn1::{Asn1Read, BitString, Enumerated, ObjectIdentifier, SequenceOf, Tlv};
+use std::fmt;
+
+use asn1::{Asn1Read, BigUint, BitString, Enumerated, ObjectIdentifier, SequenceOf, Tlv};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509Name;
 
+use crate::hex;
 use crate::serial::Serial;
 use crate::status::RevocationReason;
 use crate::store::crl::{Authority, Unlisted, signature};
@@ -22,6 +25,9 @@ use crate::time::{Timestamp, Validity};
 pub(super) struct List {
     pub listing: Listing,
     pub validity: Validity,
+    /// The octets of its cRLNumber (RFC 5280 section 5.2.3), as few as it needs, where it has
+    /// one.
+    number: Option<Vec<u8>>,
     /// Entries with a reasonCode that there is not.
     pub unknown_reasons: usize,
 }
@@ -52,8 +58,13 @@ impl List {
         }
         let signed = list.tbs_cert_list.full_data();
         signature::verify(&issuer.key, algorithm, (signed, list.signature.as_bytes()), der)?;
+        let mut number = None;
         for extension in tbs.extensions.into_iter().flatten() {
             check_extension(&extension, unlisted)?;
+            if extension.extn_id == CE_CRL_NUMBER {
+                let read = asn1::parse_single::<BigUint<'_>>(extension.extn_value);
+                number = read.ok().map(|number| number.as_bytes().to_vec());
+            }
         }
         let next_update = tbs.next_update.ok_or("without nextUpdate (RFC 5280 section 5.1.2.5)")?;
         let validity = Validity {
@@ -61,7 +72,32 @@ impl List {
             next_update: next_update.timestamp()?,
         };
         let (entries, unknown_reasons) = entries(tbs.revoked_certificates)?;
-        Ok(Self { listing: Listing::new(entries), validity, unknown_reasons })
+        Ok(Self { listing: Listing::new(entries), validity, number, unknown_reasons })
+    }
+
+    /// Whether it is no older than the list that was read before, of the same CA: an older
+    /// one, as from a mirror that is behind, lacks what was revoked since.
+    pub(super) fn follows(&self, before: &Self) -> Result<(), String> {
+        let is_older = self.validity.this_update < before.validity.this_update;
+        let is_lower = match (&self.number, &before.number) {
+            (Some(own), Some(other)) => (own.len(), own) < (other.len(), other),
+            _ => false,
+        };
+        match is_older || is_lower {
+            true => Err(format!(
+                "older than the list that was read before: {self}, that one {before}, wanted: \
+                 the newest one, or a restart, which takes the one that is there"
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}", self.validity.this_update)?;
+        let Some(number) = &self.number else { return Ok(()) };
+        write!(f, " with the number 0x{}", hex::text(number))
     }
 }
 

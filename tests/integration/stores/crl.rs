@@ -226,6 +226,51 @@ fn a_new_list_is_seen_by_the_next_question_and_a_damaged_one_is_not_taken() {
     let _: &dyn StatusStore = &store;
 }
 
+// rule: ANS-1
+#[test]
+fn a_list_older_than_the_one_that_was_read_takes_no_revocation_back() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("one", &[]));
+    let path = ca.path("ca.crl");
+    let at = |name: &str, time: &str| {
+        ca.write_crl(name, &["-crl_lastupdate", time, "-crldays", "3000"]);
+        fs::read(ca.path(name)).unwrap()
+    };
+    let first = at("ca.crl", "20260102000000Z");
+    ca.revoke("one", &[]);
+    let second = at("second.crl", "20260103000000Z");
+    let of_before = at("third.crl", "20260101000000Z");
+    fs::write(ca.path("crlnumber"), "01\n").unwrap();
+    let with_a_lower_number = at("fourth.crl", "20260103000000Z");
+    let store = || store(&path, &ca.certificate(), Unlisted::Good, Arc::new(SystemClock));
+    let running = store();
+    assert_eq!(status(&running, &serial), Some(CertStatus::Good));
+    replace(&path, &second);
+    assert!(matches!(status(&running, &serial), Some(CertStatus::Revoked { .. })));
+    for older in [&first, &of_before, &with_a_lower_number] {
+        replace(&path, older);
+        assert!(matches!(status(&running, &serial), Some(CertStatus::Revoked { .. })));
+        assert_eq!(status(&running, "77"), Some(CertStatus::Good), "for a moment");
+    }
+    replace(&path, &first);
+    until(|| find(&running, "77").is_err());
+    let cause = unavailable(&running, "77");
+    let told = "ca.crl: older than the list that was read before: from 2026-01-02T00:00:00Z with \
+                the number 0x01, that one from 2026-01-03T00:00:00Z with the number 0x02, wanted: \
+                the newest one, or a restart, which takes the one that is there";
+    assert!(cause.ends_with(told), "{cause}");
+    assert!(matches!(status(&running, &serial), Some(CertStatus::Revoked { .. })));
+    assert_eq!(status(&store(), &serial), Some(CertStatus::Good), "as after a restart");
+    // The same one again, one without a number, and one of the same second.
+    replace(&path, &second);
+    until(|| status(&running, "77") == Some(CertStatus::Good));
+    ca.write_crl("plain.crl", &["-crlexts", "heard_of"]);
+    for newer in [at("fifth.crl", "20260103000000Z"), fs::read(ca.path("plain.crl")).unwrap()] {
+        replace(&path, newer);
+        assert!(running.check().is_usable(), "{:?}", running.check());
+    }
+}
+
 fn store(path: &Path, ca: &X509, unlisted: Unlisted, clock: Arc<dyn Clock>) -> Crl {
     let subject = ca.subject_name().to_der().unwrap();
     let issuer = Authority { subject, key: ca.public_key().unwrap() };
