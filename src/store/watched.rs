@@ -3,8 +3,8 @@
 //! Each question looks at the file (one system call), so that a change is seen by the
 //! next one, as in a database. A content that cannot be used (half of it written,
 //! damaged, gone) does not take the place of the one in memory: that answers for
-//! [`GRACE`] from the change on (where the file is gone: from the last look at it), and is
-//! then out of date.
+//! [`GRACE`] from the change on (where the file is gone, or its mount shows an old one: from
+//! the last look at it), and is then out of date.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -65,6 +65,8 @@ struct State<T> {
     retry: Instant,
     /// When the content was last that of the file.
     current: Instant,
+    /// The file that was last seen with a name somewhere, by device and inode.
+    named: Option<(u64, u64)>,
     failure: Option<Failure>,
 }
 
@@ -100,7 +102,14 @@ impl<T> Watched<T> {
         parse: impl Fn(&[u8], Option<&T>) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
         let now = Instant::now();
-        let state = State { content: None, read: None, retry: now, current: now, failure: None };
+        let state = State {
+            content: None,
+            read: None,
+            retry: now,
+            current: now,
+            named: None,
+            failure: None,
+        };
         let watched = Self {
             path: path.to_owned(),
             clock,
@@ -161,9 +170,19 @@ impl<T> Watched<T> {
 
     /// Reads the file if it is not the one that was read last.
     fn look(&self, state: &mut State<T>, now: Instant) -> Outcome<()> {
-        let metadata = fs::metadata(&self.path).map_err(problem)?;
+        let mut metadata = fs::metadata(&self.path).map_err(problem)?;
+        if state.has_lost_its_name(&metadata) {
+            // Perhaps between the look at the path and the look at the file.
+            metadata = fs::metadata(&self.path).map_err(problem)?;
+        }
         if !metadata.is_file() {
             return Err("not a file".into());
+        }
+        if state.has_lost_its_name(&metadata) {
+            return Err(STALE_MOUNT.into());
+        }
+        if metadata.nlink() > 0 {
+            state.named = Some((metadata.dev(), metadata.ino()));
         }
         let version = Version::of(&metadata, self.clock.now());
         match &state.read {
@@ -229,6 +248,13 @@ impl<T> Watched<T> {
 }
 
 impl<T> State<T> {
+    /// Whether a file that had a name has none any more, and is at the path nevertheless: it
+    /// is mounted there by itself, and what took its place stays unseen. Some file systems
+    /// never count the names.
+    fn has_lost_its_name(&self, metadata: &Metadata) -> bool {
+        metadata.nlink() == 0 && self.named == Some((metadata.dev(), metadata.ino()))
+    }
+
     /// Since when the content may no longer be that of the file, which cannot be used: the
     /// first question may come long after the change.
     fn changed(&self, now: Instant) -> Instant {
@@ -266,6 +292,8 @@ fn problem(error: io::Error) -> Arc<str> {
 /// How long the content in memory answers for a file that cannot be used: longer than
 /// it takes to copy one, shorter than a revocation may stay unseen.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+const STALE_MOUNT: &str = "replaced or removed, but mounted by itself, so that the old one is \
+                           still seen, wanted: a mount of its folder";
 /// A file that is being written to is left alone for ten times as long as reading it
 /// took, since it is read while others wait; within these bounds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

@@ -1,8 +1,8 @@
 //! The real binary on an `index.txt` and on CRLs, as CAs write them.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,45 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
     logged(&ca.path("serve.log"), "ca.crl: ended on 2026-01-04T00:00:00Z");
 }
 
+// rule: ANS-1
+#[test]
+fn a_file_that_is_mounted_by_itself_and_then_replaced_is_no_source_of_good() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let [one, two] = ["one", "two"].map(|name| serial(&ca.issue(name, &[])));
+    ca.revoke("two", &[]);
+    fs::copy(ca.path("index.txt"), ca.path("copy.txt")).unwrap();
+    fs::write(ca.path("mounted.txt"), "").unwrap();
+    let port = free_port();
+    let config = configure(&ca, port, "[database]\nindex = \"mounted.txt\"\n");
+    // What is mounted stays, whatever takes its name later.
+    let script = "mount --bind copy.txt mounted.txt && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PROGRAM, "serve"]);
+    command.arg("--config").arg(&config).current_dir(ca.path("")).stdin(Stdio::null());
+    command.stderr(fs::File::create(ca.path("serve.log")).unwrap());
+    let mut running = Running { child: command.spawn().expect("apt-get install util-linux"), port };
+    let log = || fs::read_to_string(ca.path("serve.log")).unwrap();
+    let listens = eventually("it listens", || match running.child.try_wait().unwrap() {
+        Some(_) => Some(false),
+        None => std::net::TcpStream::connect(running.address()).ok().map(|_| true),
+    });
+    assert!(listens, "wanted: root, or namespaces that others may make: {}", log());
+    let nonce = |serial: &str| {
+        Request::about(&CertId::new(&ca.certificate(), serial)).with_nonce(&[7; 16]).der()
+    };
+    assert_eq!(statuses(&running, &nonce(&one)), ["good"]);
+    ca.revoke("one", &[]);
+    replace(&ca.path("copy.txt"), fs::read(ca.path("index.txt")).unwrap());
+    assert_eq!(statuses(&running, &nonce(&one)), ["good"], "for a moment");
+    logged(&ca.path("serve.log"), "replaced or removed, but mounted by itself");
+    let until = Instant::now() + Duration::from_secs(20);
+    while running.post(&nonce(&one)) != TRY_LATER {
+        assert!(Instant::now() < until, "{}", log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(statuses(&running, &nonce(&two))[0].starts_with("revoked"));
+}
+
 #[test]
 fn each_of_several_cas_has_its_own_source() {
     let [first, second] =
@@ -214,10 +253,14 @@ fn each_of_several_cas_has_its_own_source() {
 /// Serves the CA in this folder; `more` may begin with flat keys.
 fn serve(ca: &OpensslCa, more: &str) -> Running {
     let port = free_port();
+    Running::start(&configure(ca, port, more), port)
+}
+
+fn configure(ca: &OpensslCa, port: u16, more: &str) -> PathBuf {
     let config = ca.path("config.toml");
     let text = format!("port = {port}\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n{more}");
     ocsp_fcgi::demo::write_private(&config, text.as_bytes()).unwrap();
-    Running::start(&config, port)
+    config
 }
 
 /// What `openssl ocsp` says of a certificate; `folder` has the CA's, `ca.crt`.
