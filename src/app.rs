@@ -1,7 +1,7 @@
 //! Config to running parts: the one place that puts them together.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -32,6 +32,15 @@ use succession::{Candidate, Order, Succession};
 /// What lives as long as the process, through every reload.
 pub struct Shared {
     signing: Arc<Signing>,
+    /// The stores of files, as long as a responder has them.
+    files: Mutex<Vec<(StatusFile, Weak<dyn StatusStore>)>>,
+}
+
+/// What the store of a file is made of.
+#[derive(PartialEq, Eq)]
+enum StatusFile {
+    Index(PathBuf),
+    Crl { path: PathBuf, unlisted: Unlisted, ca_der: Vec<u8> },
 }
 
 /// A CA and who signs for it, as read from their files.
@@ -72,7 +81,27 @@ impl Shared {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let limits = &config.limits;
-        Self { signing: Arc::new(Signing::new(limits.signing_threads, limits.signing_queue)) }
+        let signing = Arc::new(Signing::new(limits.signing_threads, limits.signing_queue));
+        Self { signing, files: Mutex::default() }
+    }
+
+    /// The store of this file that a responder has, or else a new one. What one has read
+    /// last so stays through a reload: a file that cannot be used then, or is older than
+    /// that, takes no revocation back.
+    fn store_of(
+        &self,
+        file: StatusFile,
+        make: impl FnOnce() -> Result<Arc<dyn StatusStore>>,
+    ) -> Result<Arc<dyn StatusStore>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|(_, store)| store.strong_count() > 0);
+        let known = files.iter().find(|(known, _)| *known == file);
+        if let Some(store) = known.and_then(|(_, store)| store.upgrade()) {
+            return Ok(store);
+        }
+        let store = make()?;
+        files.push((file, Arc::downgrade(&store)));
+        Ok(store)
     }
 }
 
@@ -111,7 +140,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
         warnings.append(&mut identity.warnings);
         over.extend(identity.over);
         named.add(&settings.certificate, &identity.certificate)?;
-        let store = store(settings, &identity.certificate)?;
+        let store = store(settings, &identity.certificate, shared)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
         for (KnownSigner { signer, .. }, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
@@ -316,13 +345,23 @@ fn ending(signer: &Certificate, issuer: &Certificate, now: Timestamp) -> Option<
     })
 }
 
-fn store(settings: &config::Issuer, certificate: &Certificate) -> Result<Arc<dyn StatusStore>> {
-    Ok(match settings.database.clone() {
-        Database::Mysql(options) => Arc::new(Mysql::new(options)),
-        Database::Sqlite(options) => Arc::new(Sqlite::open(options)),
-        Database::Index(path) => Arc::new(IndexTxt::new(path, Arc::new(SystemClock))),
-        Database::Crl(path, unlisted) => Arc::new(crl(path, unlisted, certificate)?),
-    })
+fn store(
+    settings: &config::Issuer,
+    certificate: &Certificate,
+    shared: &Shared,
+) -> Result<Arc<dyn StatusStore>> {
+    match settings.database.clone() {
+        Database::Mysql(options) => Ok(Arc::new(Mysql::new(options))),
+        Database::Sqlite(options) => Ok(Arc::new(Sqlite::open(options))),
+        Database::Index(path) => shared.store_of(StatusFile::Index(path.clone()), || {
+            Ok(Arc::new(IndexTxt::new(path, Arc::new(SystemClock))))
+        }),
+        Database::Crl(path, unlisted) => {
+            let ca_der = certificate.der().to_vec();
+            let file = StatusFile::Crl { path: path.clone(), unlisted, ca_der };
+            shared.store_of(file, || Ok(Arc::new(crl(path, unlisted, certificate)?)))
+        }
+    }
 }
 
 /// A CRL of the CA with this certificate.

@@ -1,11 +1,13 @@
 //! The real binary on an `index.txt` and on CRLs, as CAs write them.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use ocsp_fcgi::time::{Clock, SystemClock};
 use openssl::x509::X509;
 
@@ -213,6 +215,62 @@ fn a_file_that_is_mounted_by_itself_and_then_replaced_is_no_source_of_good() {
     assert!(statuses(&running, &nonce(&two))[0].starts_with("revoked"));
 }
 
+// rule: ANS-1
+#[test]
+fn a_reload_keeps_what_was_read_of_a_file_that_cannot_be_used_now() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let [one, two] = ["one", "two"].map(|name| serial(&ca.issue(name, &[])));
+    ca.write_crl("old.crl", &[]);
+    ca.revoke("one", &[]);
+    ca.write_crl("new.crl", &[]);
+    let revoked = fs::read(ca.path("index.txt")).unwrap();
+    let half = &revoked[..revoked.len() - 10];
+    let good = fs::read(ca.path("index.txt.old")).unwrap();
+    let [old, new] = ["old.crl", "new.crl"].map(|name| fs::read(ca.path(name)).unwrap());
+    for (source, contents) in [
+        ("index = \"status\"", [&good[..], &revoked, half]),
+        ("crl = \"status\"\nunlisted = \"good\"", [&old, &new, &old]),
+    ] {
+        let [before, now, unusable] = contents;
+        replace(&ca.path("status"), before);
+        let more = format!("cachefolder = \"cache\"\n[database]\n{source}\n{AT_ONCE}");
+        let responder = serve(&ca, &more);
+        let [one, two] = [&one, &two].map(|serial| about(&ca.certificate(), serial));
+        assert_eq!(statuses(&responder, &one), ["good"], "{source}");
+        replace(&ca.path("status"), now);
+        assert_eq!(statuses(&responder, &two), ["good"], "{source}: it is read by this");
+        replace(&ca.path("status"), unusable);
+        reload(&responder, &ca);
+        assert!(statuses(&responder, &one)[0].starts_with("revoked"), "{source}");
+    }
+}
+
+#[test]
+fn a_reload_reads_a_crl_as_it_is_configured_then() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    ca.write_crl("ca.crl", &[]);
+    let by = |unlisted: &str| {
+        format!("[database]\ncrl = \"ca.crl\"\nunlisted = \"{unlisted}\"\n{AT_ONCE}")
+    };
+    let responder = serve(&ca, &by("unknown"));
+    let ask = |ca: &OpensslCa| statuses(&responder, &about(&ca.certificate(), "0a1b"));
+    assert_eq!(ask(&ca), ["unknown"]);
+    configure(&ca, responder.port, &by("good"));
+    reload(&responder, &ca);
+    assert_eq!(ask(&ca), ["good"]);
+    // Of the same name, with another key.
+    let other = OpensslCa::new("/CN=Test CA");
+    other.issue("revoked", &[]);
+    other.revoke("revoked", &[]);
+    other.write_crl("ca.crl", &["-crl_lastupdate", "20260101000000Z", "-crldays", "3000"]);
+    for name in ["ca.crt", "ca.key", "ca.crl"] {
+        replace(&ca.path(name), fs::read(other.path(name)).unwrap());
+        fs::set_permissions(ca.path(name), Permissions::from_mode(0o600)).unwrap();
+    }
+    reload(&responder, &ca);
+    assert!(ask(&other)[0].starts_with("revoked"), "{:?}", ask(&other));
+}
+
 #[test]
 fn each_of_several_cas_has_its_own_source() {
     let [first, second] =
@@ -256,6 +314,18 @@ fn serve(ca: &OpensslCa, more: &str) -> Running {
     Running::start(&configure(ca, port, more), port)
 }
 
+#[track_caller]
+fn reload(responder: &Running, ca: &OpensslCa) {
+    let reloads = || {
+        let log = fs::read_to_string(ca.path("serve.log")).unwrap();
+        assert!(!log.contains("not reloaded"), "{log}");
+        log.matches("reloaded: ").count()
+    };
+    let before = reloads();
+    responder.signal(Signal::SIGHUP);
+    eventually("it has reloaded", || (reloads() > before).then_some(()));
+}
+
 fn configure(ca: &OpensslCa, port: u16, more: &str) -> PathBuf {
     let config = ca.path("config.toml");
     let text = format!("port = {port}\nitcert = \"ca.crt\"\nitkey = \"ca.key\"\n{more}");
@@ -284,3 +354,6 @@ fn about(ca: &X509, serial: &str) -> Vec<u8> {
 fn statuses(responder: &Running, der: &[u8]) -> Vec<String> {
     Answer::read(&responder.post(der)).statuses()
 }
+
+/// Every question is one to the source.
+const AT_ONCE: &str = "[cache]\nfreshness = \"0s\"\n";
