@@ -100,8 +100,8 @@ impl Mysql {
 
 /// At worst a question waits `timeout` and `connect_timeout` for a connection to
 /// come free, `timeout` for it to prove dead, and `connect_timeout` and twice
-/// `timeout` for each host; and at each of these places twice `timeout` more where a node
-/// of a Galera cluster cannot tell at the moment (error 1205). In the pause after a
+/// `timeout` for each host; and at each of these places `timeout` more where a node of a
+/// Galera cluster cannot tell at the moment (error 1205). In the pause after a
 /// failure it fails at once.
 impl StatusStore for Mysql {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {

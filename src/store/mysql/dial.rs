@@ -141,7 +141,7 @@ impl Dialler {
     fn connect(&self, host: usize) -> Result<Conn, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
-            match Conn::new(opts).and_then(set_up) {
+            match Conn::new(opts).and_then(|conn| set_up(conn, self.options.timeout)) {
                 Ok(conn) => return Ok(conn),
                 Err(error) => problem = words(&error),
             }
@@ -213,8 +213,14 @@ pub fn get_ready() {
 /// that the others have written, and fail when it cannot know. Otherwise one that was
 /// stopped for a while, or gives its data to a new node, would say good of what is
 /// revoked.
-fn set_up(mut conn: Conn) -> mysql::Result<Conn> {
-    let session = "SET time_zone = '+00:00', autocommit = 1";
+///
+/// `lock_wait_timeout` has the server give up a question that waits for a locked table
+/// soon after nobody here waits for it any more. By itself it does so after a day, and
+/// does not see before that the connection is closed.
+fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
+    let seconds = timeout.as_secs() + 1;
+    let session =
+        format!("SET time_zone = '+00:00', autocommit = 1, lock_wait_timeout = {seconds}");
     match conn.query_drop(format!("{session}, wsrep_sync_wait = 1")) {
         // A server that has never heard of Galera; it has set nothing.
         Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {
@@ -256,7 +262,7 @@ pub(super) fn timed_out(error: &mysql::Error) -> bool {
 }
 
 /// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
-/// of the cluster change.
+/// of the cluster change, at once; and any server when a table was locked for too long.
 pub(super) fn not_now(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
 }

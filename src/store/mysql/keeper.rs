@@ -159,7 +159,8 @@ impl Keeper {
     }
 
     /// Asks again for as long as [`Options::timeout`] while a server that is well cannot
-    /// tell at the moment: in the pause of a host that fails nobody would be told.
+    /// tell at the moment: in the pause of a host that fails nobody would be told. From the
+    /// first question on, as a lock that has lasted for so long ends with the same error.
     ///
     /// [`Options::timeout`]: crate::store::mysql::Options::timeout
     fn ask_patiently<T>(
@@ -167,10 +168,9 @@ impl Keeper {
         link: &mut Link,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> mysql::Result<T> {
+        let begun = Instant::now();
         let mut outcome = question(link);
-        let mut since = None;
-        while outcome.as_ref().is_err_and(not_now)
-            && since.get_or_insert_with(Instant::now).elapsed() < self.dialler.options.timeout
+        while outcome.as_ref().is_err_and(not_now) && begun.elapsed() < self.dialler.options.timeout
         {
             thread::sleep(BEFORE_ASKING_AGAIN);
             outcome = question(link);

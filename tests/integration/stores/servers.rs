@@ -304,6 +304,43 @@ fn a_locked_table_is_unavailable_within_the_time_out() {
 }
 
 #[test]
+fn a_locked_table_gathers_no_connections() {
+    let database = MariaDb::shared().database();
+    let mut options = database.options(&[database.server.unix()]);
+    options.timeout = Duration::from_millis(300);
+    options.retry_pause = Duration::from_millis(1);
+    let store = Mysql::new(options);
+    assert_eq!(status(&store, "05"), None);
+    let mut writer = database.root();
+    mysql::prelude::Queryable::query_drop(&mut writer, "LOCK TABLES list_certs WRITE").unwrap();
+    for _ in 0..3 {
+        unavailable(&store, "05");
+    }
+    // Still locked, and nobody asks: the server has given up what waited for it.
+    until(|| database.connections().is_empty());
+    drop(writer);
+    until(|| find(&store, "05").is_ok());
+}
+
+#[test]
+fn a_server_that_cannot_tell_only_late_is_not_asked_over_and_over() {
+    let database = refusing();
+    database.run("DROP FUNCTION refused");
+    database.run(
+        "CREATE FUNCTION refused() RETURNS INT NOT DETERMINISTIC READS SQL DATA BEGIN \
+         DECLARE slept INT; IF (SELECT COUNT(*) FROM gate) > 0 THEN SET slept = SLEEP(1.5); \
+         SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205; END IF; RETURN 0; END",
+    );
+    let mut options = database.options(&[database.server.unix()]);
+    options.timeout = Duration::from_secs(2);
+    let store = Mysql::new(options);
+    let start = Instant::now();
+    assert!(unavailable(&store, "05").contains("(error 1205)"));
+    // Twice: the time-out was not over after the first time.
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[test]
 fn required_tls_is_used_and_only_with_a_certificate_that_is_good_for_the_name() {
     let database = MariaDb::shared().database();
     let server = database.server;
