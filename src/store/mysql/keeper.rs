@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     freed: Condvar,
     /// Of each host, where there are several.
     host_troubles: Vec<Trouble>,
+    /// Some connections are there, and no further one can be made.
+    shortage: Trouble,
 }
 
 struct State {
@@ -82,6 +84,7 @@ impl Keeper {
             state: Mutex::new(state),
             freed: Condvar::new(),
             host_troubles: (0..hosts).map(|_| Trouble::new(log::Level::Warn)).collect(),
+            shortage: Trouble::new(log::Level::Warn),
             dialler: Arc::new(dialler),
         }
     }
@@ -91,12 +94,29 @@ impl Keeper {
         self.ask_by(&|link| link.rows(parameters))
     }
 
-    /// What a question over a connection brings; it may be asked twice.
+    /// What a question over a connection brings; it may be asked more than once. Where no
+    /// further connection can be made (the server has as many as it takes, the password has
+    /// changed), it waits for one of the others.
     pub(super) fn ask_by<T>(
         self: &Arc<Self>,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
     ) -> Result<T, Failure> {
-        self.lease().and_then(|lease| self.ask_over(lease, question))
+        let options = &self.dialler.options;
+        // Longer than a silent host needs to be found out by those who hold one.
+        let deadline = Instant::now() + options.timeout + options.connect_timeout;
+        let mut problem = None;
+        loop {
+            let lease = self.lease(deadline);
+            let lease = lease.map_err(|error| problem.map_or(error, Failure::Hosts))?;
+            let is_new = lease.link.is_none();
+            match self.ask_over(lease, question) {
+                Err(Failure::Hosts(error)) if is_new && self.has_connections() => {
+                    self.tell_shortage(&error);
+                    problem = Some(error);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn ask_over<T>(
@@ -179,11 +199,9 @@ impl Keeper {
     }
 
     /// A kept connection, or the right to make one.
-    fn lease(self: &Arc<Self>) -> Result<Lease<'_>, Failure> {
+    fn lease(self: &Arc<Self>, deadline: Instant) -> Result<Lease<'_>, Failure> {
         let options = &self.dialler.options;
         let mut now = Instant::now();
-        // Longer than a silent host needs to be found out by those who hold one.
-        let deadline = now + options.timeout + options.connect_timeout;
         let mut state = self.lock();
         loop {
             if let Some(link) = state.idle.pop() {
@@ -287,7 +305,21 @@ impl Keeper {
         drop(closing);
     }
 
+    /// Whether there are connections that may come free.
+    fn has_connections(&self) -> bool {
+        let state = self.lock();
+        state.open > state.making
+    }
+
+    fn tell_shortage(&self, problem: &str) {
+        let error = quoted(problem);
+        let what = format_args!("no further database connection: error={error}");
+        self.shortage.begin(Instant::now(), what);
+    }
+
     fn host_answered(&self, host: usize) {
+        let what = format_args!("further database connections can be made again");
+        self.shortage.end(Instant::now(), what);
         let mut state = self.lock();
         state.down = None;
         if let Some(pause) = state.pauses.get_mut(host) {

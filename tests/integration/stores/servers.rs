@@ -258,6 +258,34 @@ fn a_connection_is_used_on_while_no_other_can_be_made() {
 }
 
 #[test]
+fn questions_wait_for_the_connections_there_are_while_no_further_one_can_be_made() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let mut options = database.options(&[database.server.unix()]);
+    options.retry_pause = Duration::from_millis(20);
+    let store = Mysql::new(options);
+    assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+    let before = database.connections();
+    database.run(&format!("ALTER USER {} ACCOUNT LOCK", database.name));
+    let good = Some(CertStatus::Good);
+    let ask_at_once = || {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..100).for_each(|_| assert_eq!(status(&store, "05"), good)));
+            }
+        });
+    };
+    ask_at_once();
+    // One that the server is about to turn away is listed for a moment, too.
+    until(|| database.connections() == before);
+    database.run(&format!("ALTER USER {} ACCOUNT UNLOCK", database.name));
+    until(|| {
+        ask_at_once();
+        database.connections().len() > 1
+    });
+}
+
+#[test]
 fn a_killed_connection_costs_no_answer() {
     let database = MariaDb::shared().database();
     let store = database.store();
