@@ -16,6 +16,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::{self, Errno};
 
+use crate::accept::Trouble;
 use crate::crew::Patience;
 use crate::peer::Peer;
 
@@ -72,6 +73,8 @@ struct Watched<S> {
     /// Counts what has been put to rest.
     rests: u64,
     idle: IdlePeers,
+    /// The system has no room to watch a further one.
+    trouble: Trouble,
 }
 
 #[derive(Debug)]
@@ -105,8 +108,13 @@ impl<S> Poller<S> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &end, EventData::new_u64(END), EventFlags::IN)?;
-        let watched =
-            Watched { peers: BTreeMap::new(), next: FIRST_PEER, rests: 0, idle: IdlePeers::Stay };
+        let watched = Watched {
+            peers: BTreeMap::new(),
+            next: FIRST_PEER,
+            rests: 0,
+            idle: IdlePeers::Stay,
+            trouble: Trouble::default(),
+        };
         Ok(Self { epoll, end, watched: Mutex::new(watched) })
     }
 
@@ -171,8 +179,13 @@ impl<S> Poller<S> {
                 // Under the lock: who is woken by it must find the entry.
                 let data = EventData::new_u64(token);
                 if let Err(error) = epoll::add(&self.epoll, &peer, data, PEER_EVENTS) {
-                    log::warn!("connection closed, cannot be watched: error={error}");
+                    if let Some(notice) = watched.trouble.failed(Instant::now()) {
+                        log::warn!("connection closed, cannot be watched: error={error}{notice}");
+                    }
                     return Rest::Refused(peer);
+                }
+                if let Some(notice) = watched.trouble.ended(Instant::now()) {
+                    log::info!("connections can be watched again:{notice}");
                 }
                 watched.next += 1;
                 peer.token = Some(token);
@@ -395,6 +408,20 @@ mod tests {
         assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
         assert!(events.is_empty(), "{events:?}");
         assert_eq!(poller.dismiss_all().len(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_cannot_be_watched_is_given_back_and_told_once() {
+        let poller = Poller::<()>::new().unwrap();
+        for _ in 0..3 {
+            // No room is left, say: a file of the disk cannot be watched either.
+            let file = std::fs::File::open("/proc/self/exe").unwrap();
+            let peer = Box::new(Peer::new(file.into(), Held::default()));
+            let rest = poller.rest(peer, Waiting::ForRequest, later());
+            assert!(matches!(rest, Rest::Refused(_)), "{rest:?}");
+        }
+        let untold = poller.lock().trouble.ended(Instant::now()).unwrap().to_string();
+        assert_eq!(untold, " failures=2 seconds=0");
     }
 
     #[test]

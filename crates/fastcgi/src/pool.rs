@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::accept::{Failure, Tell, Trouble};
+use crate::accept::{Failure, Trouble};
 use crate::crew::{Crew, Turn, Wanted};
 use crate::listener::Listener;
 use crate::peer::{Held, Peer};
@@ -369,23 +369,16 @@ impl<P: Protocol> Pool<P> {
     fn report(&self, error: Errno) {
         self.troubled.store(true, SeqCst);
         let error = io::Error::from(error);
-        match self.trouble().failed(Instant::now()) {
-            Tell::Begins => log::error!("connections have to wait: error={error}"),
-            Tell::Lasts(time) => {
-                log::error!(
-                    "connections still have to wait: since={}s error={error}",
-                    time.as_secs()
-                );
-            }
-            Tell::Nothing => {}
+        if let Some(notice) = self.trouble().failed(Instant::now()) {
+            log::error!("connections have to wait: error={error}{notice}");
         }
     }
 
     fn report_end(&self) {
         if self.troubled.load(SeqCst) {
             self.troubled.store(false, SeqCst);
-            if let Some(time) = self.trouble().ended(Instant::now()) {
-                log::info!("connections are accepted again: after={}s", time.as_secs());
+            if let Some(notice) = self.trouble().ended(Instant::now()) {
+                log::info!("connections are accepted again:{notice}");
             }
         }
     }

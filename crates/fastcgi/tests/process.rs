@@ -128,28 +128,32 @@ fn without_descriptors_connections_wait_and_are_served_once_there_are_some() {
     let mut first = connect(unconnected(), &path);
     first.ask(&request(1, After::Close, "/first", b""));
     first.expect_end(); // its descriptor is free again
-    let sockets: Vec<OwnedFd> = (0..10).map(|_| unconnected()).collect();
-    let before = exhaust_descriptors();
-    let filled = fill_gaps();
+    // The second time within a minute is only counted.
+    for _ in 0..2 {
+        let sockets: Vec<OwnedFd> = (0..10).map(|_| unconnected()).collect();
+        let before = exhaust_descriptors();
+        let filled = fill_gaps();
 
-    let mut clients: Vec<Client> =
-        sockets.into_iter().map(|socket| connect(socket, &path)).collect();
-    clients.iter_mut().for_each(|client| client.send(&request(1, After::Close, "/a", b"")));
-    wait_for_log("connections have to wait");
-    let spent = cpu_time_at_rest();
-    setrlimit(Resource::Nofile, before).unwrap();
-    drop(filled);
+        let mut clients: Vec<Client> =
+            sockets.into_iter().map(|socket| connect(socket, &path)).collect();
+        clients.iter_mut().for_each(|client| client.send(&request(1, After::Close, "/a", b"")));
+        wait_for_log("connections have to wait");
+        let spent = cpu_time_at_rest();
+        setrlimit(Resource::Nofile, before).unwrap();
+        drop(filled);
+        assert!(spent < RESTFUL, "{spent:?} of 500 ms");
 
-    for client in &mut clients {
-        assert_eq!(client.answer().text(), "/a pairs=2 ");
+        for client in &mut clients {
+            assert_eq!(client.answer().text(), "/a pairs=2 ");
+            client.expect_end(); // its descriptor is free again
+        }
     }
     handle.stop();
     thread.join().unwrap().unwrap();
-    assert!(spent < RESTFUL, "{spent:?} of 500 ms");
     let log = LOG.0.lock().unwrap();
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[0].starts_with("ERROR connections have to wait: error="), "{log:?}");
-    assert!(log[1].starts_with("INFO connections are accepted again: after="), "{log:?}");
+    assert!(log[1].starts_with("INFO connections are accepted again: failures="), "{log:?}");
 }
 
 // rule: FCG-3
