@@ -5,6 +5,7 @@
 //! with more new questions than can be signed, repeats still find a processor.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ pub struct Signing(Arc<Inner>);
 struct Inner {
     places: usize,
     queue: usize,
+    /// Of each thread that stands back.
+    stack_bytes: usize,
     state: Mutex<State>,
     /// There may be a place for a worker that waits.
     place: Condvar,
@@ -39,6 +42,8 @@ struct State {
     /// Threads that stand back, started when first needed; and those with nothing to do.
     threads: usize,
     idle: usize,
+    /// The system has refused one: each further one that is wanted tries again, told once.
+    short_of_threads: bool,
     over: bool,
 }
 
@@ -51,10 +56,14 @@ impl Signing {
     /// With `places` at a time (at least one), and room for `queue` more to wait.
     #[must_use]
     pub fn new(places: usize, queue: usize) -> Self {
-        let places = places.max(1);
+        Self::with_stacks(places, queue, STACK_BYTES)
+    }
+
+    fn with_stacks(places: usize, queue: usize, stack_bytes: usize) -> Self {
         Self(Arc::new(Inner {
-            places,
+            places: places.max(1),
             queue,
+            stack_bytes,
             state: Mutex::default(),
             place: Condvar::new(),
             work: Condvar::new(),
@@ -71,7 +80,7 @@ impl Signing {
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let state = self.0.state();
+        let mut state = self.0.state();
         let ahead = state.waiting + state.jobs.len();
         if state.jobs.is_empty() && state.inside < self.0.places {
             return Ok(Place::take(&self.0, state).occupied_by(work));
@@ -79,7 +88,9 @@ impl Signing {
         if ahead >= self.0.queue {
             return Err(Busy);
         }
-        if state.jobs.is_empty() && ahead < self.0.queue.div_ceil(2) {
+        let is_early = state.jobs.is_empty() && ahead < self.0.queue.div_ceil(2);
+        // Where the system gives no thread at all, all wait themselves.
+        if is_early || !self.has_threads(&mut state) {
             return Ok(self.0.wait_for_place(state, patience)?.occupied_by(work));
         }
         self.hand_over(state, patience, work)
@@ -91,10 +102,6 @@ impl Signing {
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        self.start_threads(&mut state);
-        if state.threads == 0 {
-            return Err(Busy);
-        }
         let (sender, outcome) = mpsc::sync_channel(1);
         let number = state.next;
         state.next += 1;
@@ -108,17 +115,23 @@ impl Signing {
         })
     }
 
-    /// As many as there are places, as far as the system lets them be.
-    fn start_threads(&self, state: &mut State) {
+    /// Starts as many as there are places, as far as the system lets them be; whether
+    /// there are any.
+    fn has_threads(&self, state: &mut State) -> bool {
         while state.threads < self.0.places {
             let inner = Arc::clone(&self.0);
-            let started = thread::Builder::new().name("signing".into()).spawn(move || inner.run());
+            let builder = thread::Builder::new().name("signing".into());
+            let started = builder.stack_size(self.0.stack_bytes).spawn(move || inner.run());
             if let Err(error) = started {
-                log::warn!("no thread for the signing queue: error={error}");
-                return;
+                if !mem::replace(&mut state.short_of_threads, true) {
+                    let threads = state.threads;
+                    log::warn!("no thread for the signing queue: threads={threads} error={error}");
+                }
+                break;
             }
             state.threads += 1;
         }
+        state.threads > 0
     }
 }
 
@@ -233,6 +246,8 @@ fn stand_back() {
 /// By how much threads of the queue stand back, see nice(1): about a tenth of a
 /// processor is theirs where others want all of it.
 const NICE: i32 = 10;
+/// As the standard library gives by itself.
+const STACK_BYTES: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -391,7 +406,7 @@ mod tests {
         let (sender, order) = mpsc::channel();
         let work = Box::new(move || sender.send(2).unwrap());
         let mut state = signing.0.state();
-        signing.start_threads(&mut state);
+        assert!(signing.has_threads(&mut state));
         state.waiting += 1; // one who has been called, and is not awake yet
         state.jobs.push_back(Job { number: u64::MAX, work });
         drop(state);
@@ -402,6 +417,26 @@ mod tests {
         state.waiting -= 1;
         drop(Place::take(&signing.0, state));
         assert_eq!(order.recv_timeout(LONG), Ok(2));
+    }
+
+    #[test]
+    fn without_threads_all_of_the_queue_wait_themselves() {
+        let signing = Signing::with_stacks(1, 3, 1 << 60); // more than any system gives
+        with_a_place_taken(&signing, |release| {
+            thread::scope(|scope| {
+                let waiting = [0, 1, 2].map(|number| {
+                    let signing = &signing;
+                    scope.spawn(move || signing.run(LONG, move || number))
+                });
+                until(|| signing.0.state().waiting == 3);
+                assert!(signing.0.state().short_of_threads);
+                assert_eq!(signing.run(LONG, || 4), Err(Busy));
+                release.wait();
+                for (number, waiting) in waiting.into_iter().enumerate() {
+                    assert_eq!(waiting.join().unwrap(), Ok(number));
+                }
+            });
+        });
     }
 
     #[test]
@@ -421,7 +456,7 @@ mod tests {
     fn its_threads_end_with_it() {
         let signing = Signing::new(2, 1);
         with_a_place_taken(&signing, |release| {
-            signing.start_threads(&mut signing.0.state());
+            assert!(signing.has_threads(&mut signing.0.state()));
             release.wait();
         });
         let inner = Arc::downgrade(&signing.0);
