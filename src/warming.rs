@@ -3,7 +3,9 @@
 //! Which certificates, how fast and until when is the caller's to say; whether an answer
 //! is due, and what it says, is the responder's.
 
+use std::io;
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -51,7 +53,7 @@ pub struct Progress {
     pub kept: AtomicU64,
     /// Those of the two that say revoked.
     pub revoked: AtomicU64,
-    /// Rows that somebody must mend.
+    /// Rows, and places in the cache folder, that somebody must mend.
     pub failed: AtomicU64,
     /// Rows that are not found by their serial number, or no longer.
     pub lost: AtomicU64,
@@ -105,6 +107,7 @@ pub fn run(
         walk: Mutex::new(store.walk(issuer.id(), plan.choice.wanted())?),
         pace: plan.rate.map(Pace::new),
         error: Mutex::default(),
+        not_kept: AtomicU64::new(0),
         over: AtomicBool::new(false),
     };
     let mut counting = store.walk(issuer.id(), Wanted::Serials)?;
@@ -150,6 +153,8 @@ struct Run<'a> {
     walk: Mutex<Box<dyn Walk + 'a>>,
     pace: Option<Pace>,
     error: Mutex<Option<WarmError>>,
+    /// Answers one after the other that the cache folder has not taken.
+    not_kept: AtomicU64,
     /// Whether one of the threads has met an error, or all have ended.
     over: AtomicBool,
 }
@@ -245,7 +250,11 @@ impl Run<'_> {
             if self.pace.as_ref().is_some_and(|pace| !pace.wait(|| self.is_over())) {
                 return Ok(());
             }
-            due = self.responder.sign_ahead(place, cert_id, seen, due)?;
+            due = match self.responder.sign_ahead(place, cert_id, seen, due) {
+                Err(AheadError::NotKept(error)) => return self.note_not_kept(cert_id, error),
+                signed => signed?,
+            };
+            self.not_kept.store(0, Ordering::Relaxed);
         } else if due == Due::Overtaken {
             log::debug!("another process has seen the row later: serial={}", cert_id.serial());
         }
@@ -264,6 +273,23 @@ impl Run<'_> {
                 quoted(problem)
             );
         }
+    }
+
+    /// One spoilt place costs its own answer; a folder that takes none ends it.
+    fn note_not_kept(&self, cert_id: &CertId<'_>, error: io::Error) -> Result<(), WarmError> {
+        let before = self.not_kept.fetch_add(1, Ordering::Relaxed);
+        let path = self.disk.path(cert_id);
+        if is_of_all_places(&error, &path) || before >= MOST_NOT_KEPT {
+            return Err(AheadError::NotKept(error).into());
+        }
+        if self.progress.failed.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
+            log::error!(
+                "answer cannot be kept, going on with the next: path={} error={}",
+                quoted(path.display()),
+                quoted(error)
+            );
+        }
+        Ok(())
     }
 
     /// Counts the rows beside those who sign: only a number to be shown.
@@ -324,7 +350,18 @@ impl Pace {
     }
 }
 
-/// More broken rows are counted, not told one by one.
+/// Whether a write would fail at other places in the folder as well.
+fn is_of_all_places(error: &io::Error, path: &Path) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let of_disk = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+    // Of this signer, with a folder for a part of the serial numbers below.
+    let folder = path.ancestors().nth(2);
+    of_disk.contains(&error.kind()) || !folder.is_some_and(Path::is_dir)
+}
+
+/// So many one after the other are spoilt places; more are a spoilt folder.
+const MOST_NOT_KEPT: u64 = 10;
+/// More broken rows and places are counted, not told one by one.
 const MOST_TOLD: u64 = 20;
 /// How soon a wait notices the end.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

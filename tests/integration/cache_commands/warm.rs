@@ -319,6 +319,40 @@ fn a_database_that_dies_ends_it_with_an_error_and_what_was_signed_stays() {
 }
 
 #[test]
+fn a_spoilt_place_costs_its_own_answer_alone() {
+    let site = Site::new(KeyKind::P256);
+    let database = MariaDb::shared().database();
+    fill(&database, 40);
+    let config = on_database(&site, &database);
+    assert_eq!(cache(&config, &["warm"]).status.code(), Some(0));
+    let kept = answers(&site.path("cache"));
+    let spoilt = kept.iter().find(|path| name(path).starts_with("500003-")).unwrap();
+    kept.iter().for_each(|path| fs::remove_file(path).unwrap());
+    fs::create_dir(spoilt).unwrap();
+    for line in ["signed 39, already there 0, ", "signed 0, already there 39, "] {
+        let (told, log) = failing(&config);
+        assert!(told.starts_with(line) && told.contains(", failed 1, "), "{told}");
+        assert!(log.contains("answer cannot be kept, going on with the next: path="), "{log}");
+        assert!(log.contains(spoilt.to_str().unwrap()), "{log}");
+    }
+    // All of them: the folder is no good.
+    for path in kept.iter().filter(|path| *path != spoilt) {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }
+    let (told, log) = failing(&config);
+    assert!(told.contains(", failed 10, "), "{told}");
+    assert!(log.contains("the cache folder cannot be written"), "{log}");
+}
+
+/// What a run that ends with 1 says, and its log.
+fn failing(config: &Path) -> (String, String) {
+    let output = cache(config, &["warm", "--threads", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
 fn what_cannot_be_warmed_is_told() {
     let site = Site::with_certificates(KeyKind::P256);
     let config = site.configure(LOG);
