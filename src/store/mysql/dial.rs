@@ -161,6 +161,10 @@ impl Dialler {
             Some(Host::Tcp { host, port }) => {
                 let addresses = (host.as_str(), *port).to_socket_addrs();
                 let addresses = addresses.map_err(|error| error.to_string())?;
+                // The crate goes through them: silent ones are not to leave no time for the last.
+                let number = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+                let share = self.options.connect_timeout / number;
+                let options = options.tcp_connect_timeout(Some(share));
                 let options = options.ip_or_hostname(Some(host)).tcp_port(*port);
                 let bound = |local| options.clone().bind_address(Some(local)).into();
                 Ok(local_addresses(addresses).into_iter().map(bound).collect())
@@ -178,7 +182,6 @@ impl Dialler {
             .user(text(&options.user))
             .pass(text(&options.password))
             .db_name(text(&options.name))
-            .tcp_connect_timeout(Some(options.connect_timeout))
             .read_timeout(Some(options.timeout))
             .write_timeout(Some(options.timeout))
             .tcp_nodelay(true)

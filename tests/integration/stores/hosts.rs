@@ -1,13 +1,17 @@
 //! Servers that refuse, are silent, stop and come back.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::store::mysql::{Host, Mysql};
 
 use crate::stores::{find, status, unavailable, until};
 use crate::support::mariadb::MariaDb;
+use crate::support::run;
+use crate::support::site::{PROGRAM, Site};
 
 #[test]
 fn the_second_host_is_asked_when_the_first_refuses() {
@@ -158,6 +162,36 @@ fn a_first_host_that_falls_silent_costs_all_who_ask_one_time_out() {
     let took = start.elapsed();
     assert!((Duration::from_secs(1)..Duration::from_millis(1900)).contains(&took), "{took:?}");
     server.thaw();
+}
+
+#[test]
+fn of_a_name_with_several_addresses_the_last_is_reached_though_the_others_are_silent() {
+    let server = MariaDb::start_with(&["--bind-address=127.0.0.13"]);
+    let database = server.database();
+    let Host::Tcp { port, .. } = server.tcp() else { unreachable!() };
+    let silent = ["127.0.0.11", "127.0.0.12"].map(|address| {
+        let listener = TcpListener::bind((address, port)).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let filling = TcpStream::connect((address, port)).unwrap();
+        (listener, filling)
+    });
+    let site = Site::new(KeyKind::P256);
+    let keys = database.keys().replacen("dbip", &format!("dbip = \"many.test:{port}\" #"), 1);
+    let config = site.write_config(&format!(
+        "itcert = \"ca.crt\"\nitkey = \"ca.key\"\ncachefolder = \"cache\"\n{keys}\
+         [database]\nconnect_timeout = \"1s\"\ntimeout = \"500ms\"\n"
+    ));
+    let hosts = [11, 12, 13].map(|last| format!("127.0.0.{last} many.test\n")).concat();
+    std::fs::write(site.path("hosts"), hosts).unwrap();
+    let script = "mount --bind hosts /etc/hosts && exec \"$@\"";
+    let mut check = Command::new("unshare");
+    check.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PROGRAM, "check"]);
+    check.arg("--config").arg(&config).current_dir(site.folder.path());
+    let output = run(&mut check, "util-linux");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let line = format!("ok       database many.test:{port}");
+    assert!(told.contains(&line), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    drop(silent);
 }
 
 fn tcp(port: u16) -> Host {
