@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::digest::sha256;
 use crate::logging::{Trouble, quoted};
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -58,6 +59,8 @@ pub(super) struct Unusable {
 
 struct State<T> {
     content: Option<Arc<T>>,
+    /// Of the octets that it was made of.
+    digest: [u8; 32],
     /// The file that was read last, and why it could not be used, if so.
     read: Option<(Version, Outcome<()>)>,
     /// Before this, a file that could not be used, and is still being written to, is not
@@ -104,6 +107,7 @@ impl<T> Watched<T> {
         let now = Instant::now();
         let state = State {
             content: None,
+            digest: [0; 32],
             read: None,
             retry: now,
             current: now,
@@ -194,13 +198,22 @@ impl<T> Watched<T> {
         }
         state.read = None;
         let (version, octets) = self.read()?;
-        let before = state.content.as_deref();
-        let parsed = octets.and_then(|octets| (self.parse)(&octets, before).map_err(Arc::from));
+        let outcome = octets.and_then(|octets| self.take(state, &octets));
         state.retry = Instant::now() + (now.elapsed() * 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        let outcome = parsed.map(|content| state.content = Some(Arc::new(content)));
         state.read = Some((version, outcome.clone()));
         log::debug!("status file read: file={}", quoted(self.path.display()));
         outcome
+    }
+
+    /// Makes a content of the octets, unless they are those of before: a file that has changed
+    /// is read twice, and of a million lines only the first time shall take long.
+    fn take(&self, state: &mut State<T>, octets: &[u8]) -> Outcome<()> {
+        let digest = sha256(octets);
+        if state.content.is_none() || state.digest != digest {
+            let content = (self.parse)(octets, state.content.as_deref())?;
+            (state.content, state.digest) = (Some(Arc::new(content)), digest);
+        }
+        Ok(())
     }
 
     /// The octets of the file, or why they are of no use; and which file that was.
@@ -303,6 +316,8 @@ const MOST: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn watched(path: &Path) -> Watched<()> {
@@ -315,6 +330,31 @@ mod tests {
 
     fn is_current(watched: &Watched<()>) -> bool {
         matches!(watched.get().unwrap().age, Age::Current)
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_made_anew() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let write_at = |octets: &str, seconds_ago| {
+            fs::write(&path, octets).unwrap();
+            let time = fs::FileTimes::new().set_modified(
+                fs::metadata(&path).unwrap().modified().unwrap() - Duration::from_secs(seconds_ago),
+            );
+            File::options().write(true).open(&path).unwrap().set_times(time).unwrap();
+        };
+        write_at("one", 20);
+        let counted = Arc::clone(&made);
+        let watched = Watched::new(&path, Arc::new(SystemClock), move |octets, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(octets.to_vec())
+        });
+        for (octets, seconds_ago, wanted) in [("one", 10, 1), ("two", 10, 2), ("one", 0, 3)] {
+            write_at(octets, seconds_ago);
+            assert_eq!(*watched.get().unwrap().value, octets.as_bytes());
+            assert_eq!(made.load(Ordering::Relaxed), wanted);
+        }
     }
 
     #[test]
