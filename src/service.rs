@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::http::caching::Caching;
 use crate::http::decode::{Decoded, decode};
-use crate::http::{Exchange, HttpRequest, HttpResponse, Shared};
+use crate::http::{Body, Exchange, HttpRequest, HttpResponse, Shared};
 use crate::ocsp::ErrorStatus;
 use crate::responder::{Reply, Responder};
 
@@ -40,6 +40,9 @@ impl Service {
 impl Exchange for Service {
     fn handle(&self, request: &HttpRequest<'_>, before_waiting: &dyn Fn()) -> HttpResponse {
         let responder = self.responder.load();
+        if is_long(request) {
+            before_waiting();
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             match decode(request, scratch, |der| responder.recognizes(der)) {
                 Decoded::Request(der) => {
@@ -51,6 +54,15 @@ impl Exchange for Service {
             }
         })
     }
+}
+
+/// Whether to read it may take longer than to wake another thread.
+fn is_long(request: &HttpRequest<'_>) -> bool {
+    let body = match request.body {
+        Body::Whole(octets) => octets.len(),
+        Body::Incomplete | Body::TooLarge => 0,
+    };
+    request.request_uri.len().max(body) > READ_AT_ONCE
 }
 
 fn into_response(responder: &Responder, request: &HttpRequest<'_>, reply: Reply) -> HttpResponse {
@@ -86,3 +98,45 @@ thread_local! {
 /// the second it arrives at; its second may also begin after ours. So this much
 /// less keeps its last repeat within the freshness window.
 const ROUNDING: Duration = Duration::from_secs(2);
+
+/// Octets of a URL or a body that are read before anybody else is called. The requests of
+/// nearly all clients are a tenth of that.
+const READ_AT_ONCE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::responder::Capacity;
+    use crate::responder::issuers::Issuers;
+    use crate::responder::policy::Policy;
+    use crate::responder::presigned::Presigned;
+    use crate::responder::signing::Signing;
+    use crate::time::SystemClock;
+
+    /// Whether another thread is called in place of the one that answers.
+    fn calls(method: &str, octets: usize) -> bool {
+        let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
+        let (issuers, clock) = (Issuers::new(Vec::new()), Arc::new(SystemClock));
+        let policy = Policy::default();
+        let responder = Responder::new(issuers, Presigned::default(), policy, clock, capacity);
+        let (text, called) = (vec![b'/'; octets], Cell::new(false));
+        let (request_uri, body) = match method {
+            "GET" => (&text[..], &b""[..]),
+            _ => (&b"/"[..], &text[..]),
+        };
+        let (method, body) = (method.as_bytes(), Body::Whole(body));
+        let request = HttpRequest { method, request_uri, body, if_none_match: b"" };
+        let _answer = Service::new(responder).handle(&request, &|| called.set(true));
+        called.get()
+    }
+
+    #[test]
+    fn nobody_else_waits_until_a_long_request_is_read() {
+        for method in ["GET", "POST"] {
+            assert!(!calls(method, 1024), "{method}");
+            assert!(calls(method, 1025), "{method}");
+        }
+    }
+}

@@ -47,7 +47,9 @@ pub fn get_candidates<'s>(
     scratch.clear();
     percent_decode(path(request_uri), scratch);
     let text = scratch.len();
-    let mut search = Search { scratch, text, first: None, tries: TRIES, accept };
+    let padding = scratch.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let unpadded = text - padding;
+    let mut search = Search { scratch, text, unpadded, first: None, tries: TRIES, accept };
     let found = match search.run() {
         ControlFlow::Break(accepted) => Ok(accepted),
         ControlFlow::Continue(others) => search.first.ok_or(others),
@@ -97,6 +99,9 @@ struct Search<'s, Accept> {
     scratch: &'s mut Vec<u8>,
     /// How much of `scratch` is the path.
     text: usize,
+    /// How much of it stands before the padding at its end. Counted once: there may be
+    /// as many signs as places where a request may begin.
+    unpadded: usize,
     /// The DER of the first reading that was whole.
     first: Option<Range<usize>>,
     tries: u32,
@@ -145,9 +150,7 @@ impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
     }
 
     fn readings_from(&mut self, start: usize, expected: usize) -> ControlFlow<Range<usize>> {
-        let text = self.scratch.get(start..self.text).unwrap_or_default();
-        let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
-        match expected.checked_sub(text.len() - padding) {
+        match expected.checked_sub(self.unpadded.saturating_sub(start)) {
             Some(0) => {
                 let choice = if self.is_only(start) { Choice::None } else { Choice::Several };
                 self.reading(start, [None; 2], choice)
@@ -263,6 +266,8 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -414,6 +419,24 @@ mod tests {
         }
         assert_eq!(most, TRIES);
         assert_eq!(kind(&"/a".repeat(40_000)), "malformed");
+    }
+
+    // rule: WEB-1
+    #[test]
+    fn padding_costs_no_more_than_other_characters_however_many_requests_may_begin() {
+        let begins = "/MA".repeat(3000);
+        let best = |last: &str| {
+            let uri = format!("{begins}{}", last.repeat(begins.len()));
+            let once = || {
+                let start = Instant::now();
+                assert_eq!(kind(&uri), "malformed");
+                start.elapsed()
+            };
+            (0..5).map(|_| once()).min().unwrap()
+        };
+        // Counted anew for each, it costs some hundred times as much.
+        let [padding, other] = ["=", "A"].map(best);
+        assert!(padding < other * 20, "{padding:?} {other:?}");
     }
 
     proptest! {
