@@ -5,6 +5,7 @@
 pub mod algorithm;
 pub mod asn1;
 pub mod cert_id;
+mod extensions;
 pub mod nonce;
 pub mod request;
 pub mod response;

@@ -7,6 +7,7 @@
 use crate::ocsp::algorithm::SignatureAlgorithm;
 use crate::ocsp::asn1 as syntax;
 use crate::ocsp::cert_id::CertId;
+use crate::ocsp::extensions::{Extensions, Level, extensions};
 use crate::ocsp::nonce::Nonce;
 use crate::ocsp::usual;
 use crate::serial::SerialError;
@@ -128,26 +129,14 @@ impl<'a> Request<'a> {
         self.extensions.nonce
     }
 
-    /// The algorithms of preferred-signature-algorithms that we have, in order.
+    /// The algorithms that we have, of the first 32 of preferred-signature-algorithms, in
+    /// order.
     pub fn preferred_algorithms(&self) -> impl Iterator<Item = SignatureAlgorithm> + use<'a> {
-        self.extensions.preferred.clone().into_iter().flatten().filter_map(|preferred| {
+        let list = self.extensions.preferred.clone().into_iter().flatten();
+        list.take(MAX_PREFERRED).filter_map(|preferred| {
             SignatureAlgorithm::from_identifier_der(preferred.sig_identifier.full_data())
         })
     }
-}
-
-/// Where an extension stands: none that we know belongs to a single question.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Request,
-    Question,
-}
-
-/// What the extensions of a request ask for.
-#[derive(Clone, Default)]
-struct Extensions<'a> {
-    nonce: Option<Nonce<'a>>,
-    preferred: Option<asn1::SequenceOf<'a, syntax::PreferredSignatureAlgorithm<'a>>>,
 }
 
 fn question(request: syntax::Request<'_>) -> Result<CertId<'_>, RequestError> {
@@ -155,41 +144,9 @@ fn question(request: syntax::Request<'_>) -> Result<CertId<'_>, RequestError> {
     CertId::from_der(request.req_cert.full_data())
 }
 
-fn extensions<'a>(
-    list: Option<asn1::SequenceOf<'a, syntax::Extension<'a>>>,
-    level: Level,
-) -> Result<Extensions<'a>, RequestError> {
-    let mut found = Extensions::default();
-    let Some(list) = list else { return Ok(found) };
-    if list.len() > MAX_EXTENSIONS {
-        return Err(RequestError::NotDer);
-    }
-    let mut later = list.clone();
-    for extension in list {
-        later.next();
-        if later.clone().any(|other| other.extn_id == extension.extn_id) {
-            return Err(RequestError::DuplicateExtension);
-        }
-        match (level, extension.extn_id) {
-            (Level::Request, syntax::ID_PKIX_OCSP_NONCE) => {
-                found.nonce = Some(Nonce::from_extension(extension.extn_value)?);
-            }
-            // id-pkix-ocsp-basic is all there is, and is sent whatever the list
-            // holds (section 4.4.3).
-            (Level::Request, syntax::ID_PKIX_OCSP_RESPONSE) => {}
-            (Level::Request, syntax::ID_PKIX_OCSP_PREF_SIG_ALGS) => {
-                let preferred = asn1::parse_single(extension.extn_value);
-                found.preferred = Some(preferred.map_err(|_| RequestError::PreferredAlgorithms)?);
-            }
-            _ if extension.critical => return Err(RequestError::CriticalExtension),
-            _ => {}
-        }
-    }
-    Ok(found)
-}
-
-/// The search for duplicates is quadratic, so an attacker must not choose the number.
-const MAX_EXTENSIONS: usize = 32;
+/// Of the preferred algorithms, those that are looked at: more than there are, and as many
+/// as a stranger likes may be in a request.
+const MAX_PREFERRED: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -355,6 +312,22 @@ mod tests {
         let twice = request(&[], &[&question()], &[&plain, &plain]);
         assert_eq!(parse(&twice).err(), Some(RequestError::DuplicateExtension));
     }
+
+    // rule: REQ-10
+    #[test]
+    fn of_the_preferred_algorithms_the_first_32_count() {
+        let ed25519 = sequence(&[&[6, 3, 0x2b, 0x65, 0x70]]);
+        let unknown = sequence(&[OTHER_OID]);
+        for (before, counts) in [(0, 1), (31, 1), (32, 0), (1000, 0)] {
+            let one = sequence(&[&unknown]);
+            let list = sequence(&[&one.repeat(before), &sequence(&[&ed25519])]);
+            let extension = sequence(&[PREFERRED_OID, &tlv(4, &[&list])]);
+            let der = request(&[], &[&question()], &[&extension]);
+            assert_eq!(parse(&der).unwrap().preferred_algorithms().count(), counts, "{before}");
+        }
+    }
+
+    const PREFERRED_OID: &[u8] = &[6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 8];
 
     // rule: REQ-9
     #[test]
