@@ -70,7 +70,7 @@ fn into_response(responder: &Responder, request: &HttpRequest<'_>, reply: Reply)
     match reply {
         Reply::Kept(entry) => {
             let now = responder.now();
-            let fresh_for = entry.fresh_for(now, policy.freshness).saturating_sub(ROUNDING);
+            let fresh_for = entry.fresh_for(now, policy.freshness);
             let caching = Caching::public(&entry.validity(), now, policy.max_age, fresh_for);
             entry.representation().respond(request, caching)
         }
@@ -93,11 +93,6 @@ thread_local! {
     /// Where a GET is decoded.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-/// nginx adds X-Accel-Expires to a clock cut to whole seconds, and serves through
-/// the second it arrives at; its second may also begin after ours. So this much
-/// less keeps its last repeat within the freshness window.
-const ROUNDING: Duration = Duration::from_secs(2);
 
 /// Octets of a URL or a body that are read before anybody else is called. The requests of
 /// nearly all clients are a tenth of that.

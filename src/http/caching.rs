@@ -26,14 +26,15 @@ pub enum Caching {
         /// Seconds for caches anywhere, at most up to nextUpdate.
         max_age: u32,
         /// Seconds for the web server in front (`X-Accel-Expires`): what is left
-        /// of the freshness window.
+        /// of the freshness window, or up to nextUpdate, less those that it adds.
         accel_expires: u32,
     },
 }
 
 impl Caching {
     /// For an authoritative answer given at `now`: caches anywhere may keep it up
-    /// to `ceiling`, the web server in front for `fresh_for`, none past nextUpdate.
+    /// to `ceiling`, the web server in front may repeat it for `fresh_for`, none past
+    /// nextUpdate.
     #[must_use]
     pub fn public(
         validity: &Validity,
@@ -41,10 +42,11 @@ impl Caching {
         ceiling: Duration,
         fresh_for: Duration,
     ) -> Self {
-        let accel_expires = max_age(validity, now, fresh_for);
+        let repeated_for = max_age(validity, now, fresh_for);
+        let accel_expires = repeated_for.saturating_sub(ROUNDING);
         // nginx repeats `max-age` unchanged, and without `Age`, for as long as it
         // keeps the answer: what it gives out last must not outlive nextUpdate.
-        let max_age = max_age(validity, now.saturating_add(accel_expires), ceiling);
+        let max_age = max_age(validity, now.saturating_add(repeated_for), ceiling);
         Self::Public { max_age: seconds(max_age), accel_expires: seconds(accel_expires) }
     }
 
@@ -178,6 +180,11 @@ fn seconds(span: Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// nginx adds X-Accel-Expires to a clock cut to whole seconds, and serves through
+/// the second it arrives at; its second may also begin after ours. So this much
+/// less keeps its last repeat within the freshness window, and before nextUpdate.
+const ROUNDING: Duration = Duration::from_secs(2);
+
 /// What every OCSP answer begins with.
 pub(super) const OCSP_HEAD: &[u8] = b"Content-Type: application/ocsp-response\r\n";
 
@@ -249,9 +256,12 @@ mod tests {
         let at = |seconds| validity().this_update.saturating_add(span(seconds));
         let public = |now| Caching::public(&validity(), now, span(600), span(10));
         let expect = |max_age, accel_expires| Caching::Public { max_age, accel_expires };
-        assert_eq!(public(at(0)), expect(600, 10));
-        assert_eq!(public(at(3500)), expect(90, 10));
-        assert_eq!(public(at(3596)), expect(0, 4));
+        assert_eq!(public(at(0)), expect(600, 8));
+        assert_eq!(public(at(3500)), expect(90, 8));
+        assert_eq!(public(at(3591)), expect(0, 7));
+        assert_eq!(public(at(3596)), expect(0, 2));
+        assert_eq!(public(at(3598)), expect(0, 0));
+        assert_eq!(public(at(3599)), expect(0, 0));
         assert_eq!(public(at(4000)), expect(0, 0));
     }
 
