@@ -14,6 +14,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use log::LevelFilter;
 
+use crate::cli::query::Query;
 use crate::config::{self, Config, ConfigErrors, Warning};
 use crate::logging::{self, Launcher, Target};
 
@@ -21,6 +22,7 @@ mod cache;
 mod cgi;
 mod check;
 mod demo;
+mod query;
 mod respond;
 mod serve;
 
@@ -129,20 +131,17 @@ fn log_panics() {
 }
 
 fn parse(mut words: Vec<OsString>) -> Result<Arguments, ExitCode> {
-    if words_are_the_clients() {
-        words.truncate(1);
+    if env::var_os("GATEWAY_INTERFACE").is_some() {
+        let query = env::var_os("QUERY_STRING").unwrap_or_default().into_encoded_bytes();
+        words = match Query::of_arguments(&query) {
+            Some(query) => query.others(words),
+            None => words,
+        };
     }
     Arguments::try_parse_from(words).map_err(|error| {
         let _nobody_listens = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
-}
-
-/// A web server hands the words of a query without `=` to a CGI program as its
-/// arguments (RFC 3875 section 4.4): a stranger's words, not the operator's.
-fn words_are_the_clients() -> bool {
-    let query = env::var_os("QUERY_STRING").unwrap_or_default().into_encoded_bytes();
-    env::var_os("GATEWAY_INTERFACE").is_some() && !query.is_empty() && !query.contains(&b'=')
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {

@@ -74,8 +74,9 @@ fn path(request_uri: &[u8]) -> &[u8] {
     slash.and_then(|at| authority_and_path.get(at..)).unwrap_or_default()
 }
 
-fn percent_decode(path: &[u8], output: &mut Vec<u8>) {
-    let mut rest = path;
+/// Appends `text`, its percent-escapes decoded once.
+pub(crate) fn percent_decode(text: &[u8], output: &mut Vec<u8>) {
+    let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
         let (before, escape) = rest.split_at(at);
         output.extend_from_slice(before);

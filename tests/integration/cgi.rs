@@ -19,6 +19,8 @@ use crate::support::ocsp::{
 use crate::support::site::{PROGRAM, Site};
 use crate::support::{eventually, with_input};
 
+mod arguments;
+
 // rule: FCG-5, WEB-2
 #[test]
 fn a_request_by_hand_is_answered_on_stdout() {
@@ -171,27 +173,6 @@ fn a_client_that_has_the_answer_gets_304() {
     let second = Reply::of(&world.run(&[&get[..], &[("HTTP_IF_NONE_MATCH", tag)]].concat(), b""));
     assert!(second.head.starts_with("Status: 304 Not Modified\r\n"), "{}", second.head);
     assert!(second.body.is_empty());
-}
-
-// rule: FCG-5
-#[test]
-fn the_words_of_a_query_are_not_arguments() {
-    // RFC 3875 section 4.4: the words of a query without `=` become the arguments.
-    let world = World::new();
-    let der = world.about("0a1b").der();
-    let evil = format!("--config%3D{}", world.site.path("evil.toml").display());
-    for (query, words) in [
-        ("help", &["help"][..]),
-        ("--help", &["--help"]),
-        ("check", &["check"]),
-        ("demo+--keep", &["demo", "--keep"]),
-        (&evil, &["--config=evil.toml"]),
-        ("serve+%2d%2dconfig+x", &["serve", "--config", "x"]),
-    ] {
-        let mut command = world.command(&[("REQUEST_METHOD", "POST"), ("QUERY_STRING", query)]);
-        let output = with_input(command.args(words), &der);
-        assert_eq!(Answer::read(&Reply::of(&output).body).statuses(), ["good"], "{query}");
-    }
 }
 
 #[test]
@@ -363,9 +344,19 @@ impl World {
     /// The bare binary with these meta-variables.
     fn command(&self, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(PROGRAM);
+        self.start_as_cgi(&mut command, variables);
+        command
+    }
+
+    fn start_as_cgi(&self, command: &mut Command, variables: &[(&str, &str)]) {
         command.env_clear().env("GATEWAY_INTERFACE", "CGI/1.1").envs(variables.iter().copied());
         command.current_dir(self.site.folder.path());
-        command
+    }
+
+    /// Writes a wrapper that runs the program with these arguments.
+    fn wrap(&self, arguments: &str) {
+        let script = format!("exec {PROGRAM} {arguments}\n");
+        fs::write(self.site.path("wrapper.sh"), script).unwrap();
     }
 
     fn run(&self, variables: &[(&str, &str)], input: &[u8]) -> Output {
