@@ -290,6 +290,9 @@ mod tests {
         assert_eq!(serial(&[0, 0, 0x81]), Ok(Serial::from_be_bytes(&[0x81]).unwrap()));
         assert!(serial(&[0x7f; 32]).is_ok());
         assert_eq!(serial(&[0x7f; 33]).err(), Some(RequestError::Serial(SerialError::TooLong)));
+        let one = |zeros| [vec![0; zeros], vec![1]].concat();
+        assert_eq!(serial(&one(32)), Ok(Serial::from_be_bytes(&[1]).unwrap()));
+        assert_eq!(serial(&one(33)).err(), Some(RequestError::Serial(SerialError::TooLong)));
         assert_eq!(serial(&[0x81]).err(), Some(RequestError::Serial(SerialError::Negative)));
         assert_eq!(serial(&[]).err(), Some(RequestError::Serial(SerialError::Empty)));
     }
@@ -311,6 +314,22 @@ mod tests {
         assert_eq!(parse(&of_question(&critical)).err(), expected);
         let twice = request(&[], &[&question()], &[&plain, &plain]);
         assert_eq!(parse(&twice).err(), Some(RequestError::DuplicateExtension));
+    }
+
+    // rule: REQ-6
+    #[test]
+    fn of_unknown_extensions_32_are_read_past_with_oids_of_up_to_63_octets() {
+        let taken = |oids: &[Vec<u8>]| {
+            let extensions: Vec<_> = oids.iter().map(|oid| sequence(&[oid, &[4, 0]])).collect();
+            let extensions: Vec<_> = extensions.iter().map(Vec::as_slice).collect();
+            parse(&request(&[], &[&question()], &extensions)).map(|_| ())
+        };
+        let several = |count| (0..count).map(|last| tlv(6, &[&[0x2a, last]])).collect::<Vec<_>>();
+        assert_eq!(taken(&several(32)), Ok(()));
+        assert_eq!(taken(&several(33)), Err(RequestError::NotDer));
+        let long = |octets| vec![tlv(6, &[&vec![0x2a; octets]])];
+        assert_eq!(taken(&long(63)), Ok(()));
+        assert_eq!(taken(&long(64)), Err(RequestError::NotDer));
     }
 
     // rule: REQ-10
