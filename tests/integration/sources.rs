@@ -5,15 +5,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::time::{Clock, SystemClock};
 use openssl::x509::X509;
 
 use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
+use crate::support::nginx::nginx_before;
 use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
-use crate::support::site::{PROGRAM, Running, http};
+use crate::support::site::{PROGRAM, Running, Site, http};
 use crate::support::{OnDrop, eventually, files, free_port, logged, run};
 
 // rule: ANS-6
@@ -269,6 +272,35 @@ fn a_reload_reads_a_crl_as_it_is_configured_then() {
     }
     reload(&responder, &ca);
     assert!(ask(&other)[0].starts_with("revoked"), "{:?}", ask(&other));
+}
+
+// rule: ANS-6, WEB-3
+#[test]
+fn nginx_repeats_no_answer_from_the_end_of_its_list_on() {
+    let (ca, site) = (OpensslCa::new("/CN=Test CA"), Site::new(KeyKind::P256));
+    ca.write_crl("ca.crl", &[]);
+    let more = "[database]\ncrl = \"ca.crl\"\nunlisted = \"good\"\n[cache]\nfreshness = \"1h\"\n";
+    let responder = serve(&ca, more);
+    let nginx = nginx_before(&site, &format!("server {};", responder.address()));
+    let (mut client, der) = (nginx.client(), about(&ca.certificate(), "77"));
+    ca.write_crl("short.crl", &["-crlsec", "8"]);
+    replace(&ca.path("ca.crl"), fs::read(ca.path("short.crl")).unwrap());
+    let (mut hits, mut end) = (0, None);
+    let now = || SystemClock.now().unix();
+    while end.is_none_or(|end| now() < end + 2) {
+        let asked = now();
+        let response = client.post(&der);
+        if response.body != TRY_LATER {
+            let end = *end.insert(Answer::read(&response.body).times().2);
+            assert!(asked < end, "{asked} {end}: {}", response.head);
+            let caching = response.field("Cache-Control").unwrap();
+            let max_age = caching.strip_prefix("max-age=").unwrap().split(',').next().unwrap();
+            assert!(asked + max_age.parse::<i64>().unwrap() <= end, "{asked} {end}: {caching}");
+            hits += usize::from(response.field("X-Cache") == Some("HIT"));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    assert_ne!(hits, 0, "nginx has something to repeat");
 }
 
 #[test]
