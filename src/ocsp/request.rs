@@ -282,6 +282,29 @@ mod tests {
 
     // rule: REQ-5
     #[test]
+    fn a_hash_function_has_null_parameters_or_none_and_the_serial_is_an_integer() {
+        let hash = tlv(4, &[&[7; 20]]);
+        let with = |parameters: &[u8], tag| {
+            let algorithm = sequence(&[SHA1_OID, parameters]);
+            sequence(&[&sequence(&[&algorithm, &hash, &hash, &[tag, 1, 1]])])
+        };
+        for parameters in [&[5, 0][..], &[]] {
+            assert!(parse(&request(&[], &[&with(parameters, 2)], &[])).is_ok());
+        }
+        // Each certificate would have as many spellings as there are made-up parameters.
+        for parameters in [&[4, 1, 7][..], &[5, 1, 0], &[0x30, 0], &[2, 1, 0]] {
+            let der = request(&[], &[&with(parameters, 2)], &[]);
+            assert_eq!(parse(&der).err(), Some(RequestError::NotDer), "{parameters:?}");
+        }
+        // OCTET STRING, ENUMERATED, and INTEGER of another class.
+        for tag in [4, 10, 0x82] {
+            let der = request(&[], &[&with(&[5, 0], tag)], &[]);
+            assert_eq!(parse(&der).err(), Some(RequestError::NotDer), "{tag}");
+        }
+    }
+
+    // rule: REQ-5
+    #[test]
     fn serials_may_be_long_and_padded_but_not_negative_or_empty() {
         let serial = |content: &[u8]| {
             let der = cert_id(&[5, 0], content);

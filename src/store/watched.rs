@@ -316,9 +316,12 @@ const MOST: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::{iter, thread};
 
     use super::*;
+    use crate::time::FixedClock;
 
     fn watched(path: &Path) -> Watched<()> {
         let parse = |octets: &[u8], _: Option<&()>| match octets {
@@ -389,5 +392,59 @@ mod tests {
             state.current -= minute;
         }
         assert!(!is_current(&watched), "nobody knows since when it is gone");
+    }
+
+    fn echoing(path: &Path) -> Watched<Vec<u8>> {
+        Watched::new(path, Arc::new(SystemClock), |octets, _| Ok(octets.to_vec()))
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn a_second_change_that_the_times_of_the_file_do_not_tell_is_read_a_moment_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "first").unwrap();
+        let mut watched = echoing(&path);
+        assert_eq!(*watched.get().unwrap().value, b"first");
+        fs::write(&path, "again").unwrap();
+        {
+            // As if both had come in one tick of the kernel's clock.
+            let state = &mut *watched.state.lock().unwrap();
+            let (version, _) = state.read.as_mut().unwrap();
+            *version = Version::of(&fs::metadata(&path).unwrap(), SystemClock.now());
+        }
+        let later = SystemClock.now().saturating_add(Duration::from_secs(4));
+        watched.clock = Arc::new(FixedClock(later));
+        assert_eq!(*watched.get().unwrap().value, b"again");
+    }
+
+    // rule: ANS-1
+    #[test]
+    fn a_file_that_is_written_to_while_it_is_read_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, vec![b'x'; 16 << 20]).unwrap();
+        let watched = echoing(&path);
+        let begun = Instant::now();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut file = File::options().append(true).open(&path).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    file.write_all(b"x").unwrap();
+                }
+            });
+            // Whoever writes need not have had a turn during the first reading.
+            let torn = || {
+                watched
+                    .octets()
+                    .is_err_and(|unusable| &*unusable.problem == "written to while it was read")
+            };
+            let found = iter::repeat_with(torn)
+                .take_while(|_| begun.elapsed() < GRACE)
+                .any(|is_torn| is_torn);
+            done.store(true, Ordering::Relaxed);
+            assert!(found);
+        });
     }
 }

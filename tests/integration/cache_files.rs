@@ -1,6 +1,7 @@
 //! When answers get their files: `[cache] files`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -120,13 +121,14 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
     fs::remove_dir_all(&folder).unwrap();
     let signer = site.ca.identity.certificate.to_der().unwrap();
     let now = SystemClock.now().unix();
+    let cache = || ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(&folder), &signer);
+    let validity = Validity {
+        this_update: Timestamp::from_unix(now - 100),
+        next_update: Timestamp::from_unix(now + 100),
+    };
+    let entry = |der: &[u8], status, at| Entry::new((der, cache().signer()), status, validity, at);
     let put = |(status, der): &(CertStatus, Vec<u8>), confirmed, older: Option<&[u8]>| {
-        let cache = ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(&folder), &signer);
-        let validity = Validity {
-            this_update: Timestamp::from_unix(now - 100),
-            next_update: Timestamp::from_unix(now + 100),
-        };
-        let entry = |der, status, at| Entry::new((der, cache.signer()), status, validity, at);
+        let cache = cache();
         let older = older.map(|der| entry(der, CertStatus::Good, Timestamp::EPOCH));
         let new = entry(der, *status, Timestamp::from_unix(now + confirmed));
         cache.put(&cert_id, Arc::new(new), older.as_ref(), Basis::Listed);
@@ -151,6 +153,16 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
             put(second, second_at, older);
             assert_eq!(kept(&site), [&left.1[..]], "{first_at} {second_at}");
         }
+        // Or that one is confirmed which has no file any more.
+        fs::remove_dir_all(&folder).unwrap();
+        put(first, first_at, None);
+        let at = Timestamp::from_unix(now + second_at);
+        let confirmed = entry(&second.1, second.0, at);
+        cache().confirm(&cert_id, &confirmed, Basis::Listed, at);
+        assert_eq!(kept(&site), [&left.1[..]], "{first_at} {second_at}");
+        let left_at = if left == first { first_at } else { second_at };
+        let modified = files(&folder)[0].metadata().unwrap().mtime();
+        assert_eq!(modified, now + left_at, "{first_at} {second_at}");
     }
 }
 

@@ -11,7 +11,9 @@ use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::time::{Clock, SystemClock};
 
-use crate::support::ocsp::{Answer, CertId, NULL, Request, SHA1, SHA256, SHA384, SHA512};
+use crate::support::ocsp::{
+    Answer, CertId, MALFORMED, NULL, Request, SHA1, SHA256, SHA384, SHA512,
+};
 use crate::support::site::{Running, Site, revoked};
 use crate::support::{OnDrop, answers, eventually, files, logged};
 
@@ -98,6 +100,10 @@ fn only_usual_spellings_of_a_question_leave_a_file() {
                 assert!(answer.len() > 100, "{zeros} zeros: {answer:?}");
                 cert_id.serial.insert(0, 0);
             }
+        }
+        for made_up in [&[4, 1, 7][..], &[5, 1, 0], &[0x30, 0]] {
+            let cert_id = CertId { parameters: made_up, ..CertId::hashed(hash, ca, "0a1b") };
+            assert_eq!(responder.post(&Request::about(&cert_id).der()), MALFORMED);
         }
     }
     assert_eq!(answers(&site.path("cache")).len(), 4 * 2);

@@ -289,6 +289,22 @@ fn what_signs_ahead_forgets_the_others_though_one_name_knows() {
     assert_eq!(files(&world.site.path("cache")).len(), 1);
 }
 
+// rule: ANS-5, ANS-6
+#[test]
+fn a_row_that_cannot_be_understood_takes_away_what_is_kept_by_every_name() {
+    for by_nonce in [false, true] {
+        let world = World::new(Duration::ZERO);
+        assert_eq!([&world.sha1, &world.sha256].map(|der| world.told(der)), ["good", "good"]);
+        world.spoil("0a1b");
+        let question = if by_nonce { world.nonce() } else { world.sha384.clone() };
+        assert_eq!(world.told(&question), "internalError");
+        world.hide_store();
+        for question in [&world.sha1, &world.sha256, &world.nonce()] {
+            assert_eq!(world.told(question), "tryLater");
+        }
+    }
+}
+
 #[test]
 fn a_hold_that_is_over_costs_one_reading() {
     let world = World::new(WINDOW);

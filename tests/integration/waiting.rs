@@ -89,7 +89,7 @@ fn who_is_overtaken_while_it_confirms_an_answer_leaves_nothing_that_calls_it_goo
 // rule: ANS-6
 #[test]
 fn an_answer_with_a_nonce_is_not_good_either_once_another_was_told() {
-    let world = World::new(Duration::from_secs(3600));
+    let world = Arc::new(World::new(Duration::from_secs(3600)));
     let told = world.told_to_after(&world.nonce(), || {
         world.site.set_status("0a1b", CertStatus::Unknown);
         assert_eq!(world.told(&world.sha256), "unauthorized");
@@ -100,6 +100,17 @@ fn an_answer_with_a_nonce_is_not_good_either_once_another_was_told() {
     let told = world.told_to_after(&world.nonce(), || {
         world.site.set_status("0a1b", CertStatus::Unknown);
         thread::sleep(LONG_WAIT);
+    });
+    assert_eq!(told, "unauthorized");
+    // Nor where another is told after that reading.
+    world.site.set_status("0a1b", CertStatus::Good);
+    let told = world.told_to_after(&world.nonce(), || {
+        thread::sleep(LONG_WAIT);
+        let within = Arc::clone(&world);
+        world.then(Box::new(move || {
+            within.site.set_status("0a1b", CertStatus::Unknown);
+            assert_eq!(within.told(&within.sha256), "unauthorized");
+        }));
     });
     assert_eq!(told, "unauthorized");
 }

@@ -151,6 +151,14 @@ impl World {
         self.site.set_status(serial, revoked());
     }
 
+    /// Writes a row that cannot be understood.
+    pub fn spoil(&self, serial: &str) {
+        let table = rusqlite::Connection::open(self.site.path("certs.db")).unwrap();
+        table.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+        let sql = "UPDATE list_certs SET status = 'Maybe' WHERE cert_num = '0x' || ?1";
+        assert_eq!(table.execute(sql, [serial]).unwrap(), 1);
+    }
+
     /// What `cache warm` finds due, and writes, about the question by SHA-1, having seen
     /// `status` in its row at that time.
     pub fn warm(&self, status: CertStatus, at: Timestamp) -> (Due, Result<Due, AheadError>) {
@@ -252,6 +260,7 @@ pub fn told(reply: &Reply) -> String {
         Reply::WithNonce(der) => Answer::read(der).statuses().concat(),
         Reply::Error(ErrorStatus::Unauthorized) => "unauthorized".to_owned(),
         Reply::Error(ErrorStatus::TryLater) => "tryLater".to_owned(),
+        Reply::Error(ErrorStatus::InternalError) => "internalError".to_owned(),
         other => panic!("{other:?}"),
     }
 }
