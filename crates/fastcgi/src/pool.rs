@@ -432,6 +432,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_rests_without_a_request_makes_room_for_one_that_waits() {
+        let settings = Settings { connections: 1, ..Settings::default() };
+        let pool = Arc::new(Pool::new(ClosesAtOnce, settings).unwrap());
+        assert!(pool.enter());
+        assert!(!pool.enter() && pool.is_paused(), "it is being served");
+        let later = Instant::now() + Duration::from_secs(60);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        pool.rest(Box::new(Peer::new(ours.into(), Held::default())), Waiting::ForRequest, later);
+        assert!(!pool.is_paused(), "nobody would look at the listeners again");
+        assert!(pool.enter());
+        assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 1));
+    }
+
+    #[test]
     fn much_to_serve_at_the_start_calls_none_in_place_of_a_worker_about_to_come() {
         for _ in 0..100 {
             let mut pool = Pool::new(ClosesAtOnce, Settings::default()).unwrap();

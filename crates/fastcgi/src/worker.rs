@@ -285,3 +285,27 @@ const UNCONSUMED_BYTES: usize = crate::server::MAX_UNCONSUMED;
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::peer::Held;
+
+    #[test]
+    fn what_is_thrown_away_ends_with_its_time_though_octets_keep_coming() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut peer = Peer::<()>::new(ours.into(), Held::default());
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        for (deadline, after) in
+            [(later, After::Rest(Waiting::ForRest, later)), (now, After::Close)]
+        {
+            peer.request_deadline = Some(deadline);
+            theirs.write_all(b"x").unwrap();
+            assert_eq!(discard(&mut peer, &mut Buffers::default(), DISCARD_BYTES), after);
+        }
+    }
+}

@@ -394,12 +394,36 @@ const MAX_PACKET: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::mapping::Mapping;
 
     // rule: ANS-1
     #[test]
     fn a_number_that_is_no_time_is_not_taken_for_none() {
         let moment = moment(&Value::UInt(u64::MAX));
         assert!(!moment.is_nothing(), "{moment}");
+    }
+
+    #[test]
+    fn a_host_that_is_stuck_has_no_more_attempts_than_twice_its_connections_and_one() {
+        let dialler = Arc::new(Dialler::new(Options {
+            hosts: vec![Host::Unix("/nowhere".into()), Host::Unix("/nowhere-else".into())],
+            user: String::new(),
+            password: String::new(),
+            name: String::new(),
+            mapping: Mapping::of_table("list_certs"),
+            connections: 2,
+            renew_after: 1,
+            connect_timeout: Duration::ZERO,
+            timeout: Duration::ZERO,
+            retry_pause: Duration::ZERO,
+            tls: Tls::Off,
+        }));
+        let begin = |host| Attempt::begin(Arc::clone(&dialler), host);
+        let mut attempts: Vec<_> = (0..5).map(|_| begin(0).unwrap()).collect();
+        assert!(begin(0).is_none());
+        assert!(begin(1).is_some(), "each host for itself");
+        attempts.pop();
+        assert!(begin(0).is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::CertStatus;
+use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::mysql::{Host, Mysql};
 
 use crate::stores::{find, status, unavailable, until};
@@ -70,6 +71,42 @@ fn the_preferred_host_is_asked_again_once_it_is_back() {
     assert!(clients().iter().all(|client| client.starts_with("127.0.0.1:")));
     let Host::Unix(socket) = database.server.unix() else { panic!() };
     std::os::unix::fs::symlink(socket, &link).unwrap();
+    until(|| clients() == ["localhost"]);
+}
+
+#[test]
+fn a_connection_to_a_less_preferred_host_is_closed_when_it_comes_back_too_late() {
+    let database = MariaDb::shared().database();
+    for serial in ["0x05", "0x07"] {
+        database.insert(serial, "'Valid', NULL, NULL");
+    }
+    // A question about 0x07 takes its time.
+    database.run(
+        "CREATE VIEW slow AS SELECT cert_num, \
+         IF(cert_num = '0x07' AND SLEEP(2), status, status) AS status, \
+         revocation_time, revocation_reason FROM list_certs",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("socket");
+    let mut options = database.options(&[Host::Unix(link.clone()), database.server.tcp()]);
+    options.retry_pause = Duration::from_millis(50);
+    options.mapping = Mapping::of_table("slow");
+    let store = Mysql::new(options);
+    let clients = || -> Vec<String> {
+        assert_eq!(status(&store, "05"), Some(CertStatus::Good));
+        let user = &database.name;
+        database
+            .server
+            .rows(&format!("SELECT host FROM information_schema.processlist WHERE user = '{user}'"))
+    };
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| status(&store, "07"));
+        until(|| clients().len() > 1);
+        let Host::Unix(socket) = database.server.unix() else { panic!() };
+        std::os::unix::fs::symlink(socket, &link).unwrap();
+        until(|| clients().iter().any(|client| client == "localhost"));
+        assert_eq!(slow.join().unwrap(), Some(CertStatus::Good));
+    });
     until(|| clients() == ["localhost"]);
 }
 

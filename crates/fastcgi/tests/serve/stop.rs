@@ -133,6 +133,21 @@ fn a_stop_lets_a_request_finish_that_is_still_coming_in() {
 }
 
 #[test]
+fn a_stop_waits_no_longer_for_the_rest_of_a_request_than_ever() {
+    let settings = Settings { read_timeout: Duration::from_millis(500), ..settings() };
+    let mut server = Running::start(Transport::Unix, settings, Limits::default(), Echo);
+    let mut client = server.connect();
+    client.send(&request(1, After::Keep, "/a", b"x")[..30]);
+    // Once this one has its answer, the first one rests.
+    server.connect().ask(&request(1, After::Close, "/b", b""));
+    let start = Instant::now();
+    server.handle().stop();
+    client.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_stop_closes_idle_connections_and_ends_at_once() {
     let mut server = Running::echo(Transport::Unix);
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
