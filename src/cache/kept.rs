@@ -42,3 +42,40 @@ impl<'a> Kept<'a> {
         is_another && (self.confirmed > at || is_tie)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::response::{ExtendedRevoke, assemble};
+    use crate::ocsp::{Answer, IssuerHashes, ResponderId, SignatureAlgorithm, SingleAnswer};
+    use crate::serial::Serial;
+    use crate::time::Validity;
+
+    // rule: ANS-6
+    #[test]
+    fn what_was_seen_later_counts_until_its_answer_is_over_and_not_in_advance() {
+        let at = Timestamp::from_unix;
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let response = SingleAnswer {
+            cert_id: cert_id.der(),
+            status: CertStatus::Revoked { time: at(1), reason: None },
+            validity: Validity { this_update: at(10), next_update: at(20) },
+            archive_cutoff: None,
+        };
+        let answer = Answer {
+            responder_id: &ResponderId::ByKey([7; 20]),
+            produced_at: at(10),
+            responses: vec![response],
+            nonce: None,
+            extended_revoke: ExtendedRevoke::Absent,
+        };
+        let to_be_signed = answer.to_be_signed().unwrap();
+        let der = assemble(&to_be_signed, SignatureAlgorithm::Ed25519, b"signature", None);
+        let file = CacheFile { der: der.unwrap(), modified: at(15) };
+        let kept = Kept::of(&file, &cert_id).unwrap();
+        let is_seen_later = |seen, now| kept.is_seen_later(CertStatus::Good, at(seen), at(now));
+        assert_eq!([14, 15, 19, 20].map(|now| is_seen_later(14, now)), [false, true, true, false]);
+        assert_eq!([14, 15, 16].map(|seen| is_seen_later(seen, 19)), [true, true, false]);
+    }
+}

@@ -269,6 +269,30 @@ mod tests {
         assert!(SignedAnswer::from_der(&with(&[0xa0, 3, 2, 1, 1])).is_err());
     }
 
+    // rule: ANS-6
+    #[test]
+    fn an_answer_with_an_error_status_or_about_two_certificates_is_none_that_is_kept() {
+        let answer = data("earlier-answer");
+        let signed = SignedAnswer::from_der(&answer).unwrap();
+        let mut failed = answer.clone();
+        let status = answer.windows(3).position(|octets| octets == [10, 1, 0]).unwrap() + 2;
+        failed[status] = 3;
+        assert!(SignedAnswer::from_der(&failed).is_err());
+        let about = |responses| {
+            let made = Answer {
+                responder_id: &signed.responder_id,
+                produced_at: signed.response.validity.this_update,
+                responses,
+                nonce: None,
+                extended_revoke: ExtendedRevoke::Absent,
+            };
+            let to_be_signed = made.to_be_signed().unwrap();
+            assemble(&to_be_signed, SignatureAlgorithm::RsaSha256, signed.signature, None).unwrap()
+        };
+        assert!(SignedAnswer::from_der(&about(vec![signed.response])).is_ok());
+        assert!(SignedAnswer::from_der(&about(vec![signed.response; 2])).is_err());
+    }
+
     // rule: ANS-2
     #[test]
     fn a_status_reads_back_as_it_was_written() {

@@ -436,7 +436,7 @@ fn revoke_and_tell_another(world: &World, question: &[u8], now: Timestamp) {
 }
 
 /// Does something while another question, whose row is just being read, takes a place.
-fn while_a_row_is_read(world: &Arc<World>, other: &[u8], something: impl FnOnce()) {
+pub fn while_a_row_is_read(world: &Arc<World>, other: &[u8], something: impl FnOnce()) {
     let ((arrive, arrived), (release, released)) = (channel(), channel::<()>());
     world.then(Box::new(move || {
         arrive.send(()).unwrap();

@@ -1,10 +1,16 @@
 //! Answers that an offline CA has signed, given as they are.
 
 use std::fs;
+use std::sync::Arc;
 
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
 use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
+use ocsp_fcgi::responder::issuers::Issuers;
+use ocsp_fcgi::responder::policy::Policy;
+use ocsp_fcgi::responder::presigned::Presigned;
+use ocsp_fcgi::responder::signing::Signing;
+use ocsp_fcgi::responder::{Capacity, Responder};
 use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
@@ -36,6 +42,8 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     let ends = now + 10;
     let short = signed_by(&root, "78", (now - 60, ends));
     fs::write(site.path("presigned/short.der"), short).unwrap();
+    let hidden = signed_by(&root, "7d", (now - 20, now + 900));
+    fs::write(site.path("presigned/.being-copied.der"), hidden).unwrap();
     let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
 
     let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
@@ -64,7 +72,9 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     }
     assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
     assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
-    assert_eq!(responder.post(&about(root_certificate, "7c").der()), UNAUTHORIZED);
+    for serial in ["7c", "7d"] {
+        assert_eq!(responder.post(&about(root_certificate, serial).der()), UNAUTHORIZED);
+    }
     eventually("an answer ends", || {
         let answer = responder.post(&about(root_certificate, "78").der());
         assert!(answer == TRY_LATER || Answer::read(&answer).statuses() == ["good"]);
@@ -76,6 +86,27 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
         Answer::read(&responder.post(&site.request("good", &["-no_nonce"]))).statuses(),
         ["good"]
     );
+}
+
+// rule: WEB-1
+#[test]
+fn a_question_about_a_certificate_of_an_offline_ca_is_recognized_among_the_readings_of_a_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemClock.now();
+    let root = ThrowawayCa::new("Offline root", KeyKind::P256, now).unwrap();
+    root.identity.write(folder.path(), "root").unwrap();
+    let answers = folder.path().join("presigned");
+    fs::create_dir(&answers).unwrap();
+    let der = signed_by(&root, "77", (now.unix(), now.unix() + 900));
+    fs::write(answers.join("77.der"), der).unwrap();
+    let (presigned, refused) =
+        Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
+    let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
+    let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
+    let about = |serial| Request::about(&CertId::new(&root.identity.certificate, serial)).der();
+    assert_eq!(["77", "78"].map(|serial| responder.recognizes(&about(serial))), [true, false]);
 }
 
 /// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
@@ -117,7 +148,7 @@ fn about_with_nonce(ca: &ThrowawayCa, serial: &str) -> Vec<u8> {
 }
 
 /// The same with times to the second, which `openssl ocsp` has not.
-fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
+pub fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
     let signer =
         Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1)

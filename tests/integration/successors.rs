@@ -3,13 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use ocsp_fcgi::cache::{Memory, ResponseCache};
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
+use ocsp_fcgi::ocsp::response::SignedAnswer;
+use ocsp_fcgi::responder::issuers::{Issuer, TakeOver};
+use ocsp_fcgi::responder::policy::Policy;
 use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::signer::certificate::Certificate;
+use ocsp_fcgi::signer::key::Key;
+use ocsp_fcgi::signer::{RsaPadding, Signer};
+use ocsp_fcgi::status::IssuerId;
+use ocsp_fcgi::store::Mapping;
+use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::cache_commands::{cache, first_line};
+use crate::presigned::signed_by;
 use crate::support::ocsp::{Answer, INTERNAL_ERROR};
 use crate::support::site::{PROGRAM, Running, Site};
 use crate::support::{eventually, files, free_port, logged, run};
@@ -191,6 +204,56 @@ fn the_end_of_a_signer_is_told_30_days_ahead_by_check_and_log() {
         let said = String::from_utf8(check.stdout).unwrap();
         assert_eq!(said.contains("when a certificate ends: days=19"), warned, "{said}");
     }
+}
+
+// rule: RSP-4
+#[test]
+fn a_successor_signs_nothing_before_its_certificate_begins() {
+    let now = SystemClock.now();
+    let ca = ThrowawayCa::new("Test CA", KeyKind::P256, now).unwrap();
+    // By the same CA, later; the signer has gone on for too long by then.
+    let later = now.saturating_add(Duration::from_secs(10 * 3_600));
+    let same_ca = ThrowawayCa::with_key("Test CA", ca.identity.key.clone(), later).unwrap();
+    let [signer, next] = [(&ca, "d1", 1), (&same_ca, "d2", 365)].map(|(ca, serial, days)| {
+        let serial = Serial::from_hex(serial).unwrap();
+        ca.issue("Signer", &serial, (Purpose::OcspSigner, KeyKind::P256), days).unwrap()
+    });
+    let issuer = issuer(&ca.identity, &[&signer, &next]);
+    let begins = Certificate::new(next.certificate).unwrap().not_before();
+    assert_eq!(begins, later.saturating_sub(Duration::from_secs(3_600)));
+    let ends = |at| issuer.acting(at).unwrap().ends();
+    assert!(ends(begins.saturating_sub(Duration::from_secs(1))) < ends(begins));
+}
+
+// rule: ANS-6, RSP-4
+#[test]
+fn a_kept_answer_that_reaches_past_the_end_of_its_signer_is_not_taken_for_its_own() {
+    let now = SystemClock.now().unix();
+    let ca = ThrowawayCa::new("Test CA", KeyKind::P256, SystemClock.now()).unwrap();
+    let issuer = issuer(&ca.identity, &[&ca.identity]);
+    let acting = issuer.acting(SystemClock.now()).unwrap();
+    let ends = acting.ends().unix();
+    for (next_update, is_own) in [(now + 9, true), (ends, true), (ends + 1, false)] {
+        let der = signed_by(&ca, "0a1b", (now, next_update));
+        let answer = SignedAnswer::from_der(&der).unwrap();
+        assert_eq!(acting.has_signed(&answer), is_own, "{next_update} {ends}");
+    }
+}
+
+/// A CA for which these sign, one after the other.
+fn issuer(ca: &Identity, signers: &[&Identity]) -> Issuer {
+    let certificate = |of: &Identity| Certificate::new(of.certificate.clone()).unwrap();
+    let mapping = Mapping::of_table("list_certs");
+    let store = Arc::new(Sqlite::open(Options { path: "nowhere.db".into(), mapping }));
+    let mut issuer = Issuer::new(IssuerId(0), certificate(ca), Policy::default(), store);
+    for identity in signers {
+        let key = Key::in_memory(identity.key.clone());
+        let signer = Signer::new(key, certificate(identity), RsaPadding::Pkcs1).unwrap();
+        let memory = Arc::new(Memory::new(1 << 20));
+        let cache = ResponseCache::new(memory, None, signer.certificate().der());
+        issuer.add(signer, cache, TakeOver::BeforeTheEnd);
+    }
+    issuer
 }
 
 /// A CA whose delegated signer ends soon, and the next signer.

@@ -172,10 +172,14 @@ fn a_key_of_a_kind_without_a_place_in_ocsp_is_refused_at_the_start() {
 // rule: RSP-4
 #[test]
 fn no_answer_reaches_past_the_end_of_the_signers_certificate() {
-    let site = World::signed(Signs::ByDelegate, "[answers]\nvalidity = \"3650d\"\n");
+    let long = "[answers]\nvalidity = \"3650d\"\nnon_issued_validity = \"3650d\"\n";
+    let site = World::signed(Signs::ByDelegate, long);
     let ends = Timestamp::from_unix(site.not_after());
-    for request in [site.about("0a1b"), site.about("0a1b").with_nonce(b"n")] {
-        assert_eq!(site.ask(&request).times().2, ends.unix());
+    for (serial, told) in [("0a1b", "good"), ("0c03", "unknown")] {
+        for request in [site.about(serial), site.about(serial).with_nonce(b"n")] {
+            let answer = site.ask(&request);
+            assert_eq!((answer.statuses(), answer.times().2), (vec![told.into()], ends.unix()));
+        }
     }
     // A CA's own answers reach as far as it does, and so do those of a delegate that
     // lives longer.

@@ -8,10 +8,16 @@ use ocsp_fcgi::status::{Basis, CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::crl::{Authority, Crl, Options, Unlisted};
 use ocsp_fcgi::store::{Finding, StatusStore};
 use ocsp_fcgi::time::{Clock, FixedClock, SystemClock, Timestamp};
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
 use openssl::x509::X509;
 
 use crate::stores::{find, status, unavailable, until};
 use crate::support::authority::{EasyRsa, OpensslCa, replace, serial};
+use crate::support::ocsp::{
+    NULL, UNHEARD_OF, children, critical_extension, extension, sequence, tlv,
+};
 
 // rule: ANS-1
 // rule: ANS-2
@@ -87,11 +93,12 @@ fn outside_its_time_a_list_tells_what_is_revoked_and_nothing_else() {
     ca.revoke("revoked", &[]);
     let from_to = ["-crl_lastupdate", "20260101000000Z", "-crl_nextupdate", "20260201000000Z"];
     ca.write_crl("ca.crl", &from_to);
-    let at = |month, day| {
-        let now = Timestamp::from_civil(2026, month, day, (0, 0, 0)).unwrap();
+    let at_time = |month, day, time| {
+        let now = Timestamp::from_civil(2026, month, day, time).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(FixedClock(now));
         store(&ca.path("ca.crl"), &ca.certificate(), Unlisted::Good, clock)
     };
+    let at = |month, day| at_time(month, day, (0, 0, 0));
     for (store, problem) in [
         (at(2, 1), "ca.crl: ended on 2026-02-01T00:00:00Z"),
         (at(7, 1), "ca.crl: ended on 2026-02-01T00:00:00Z"),
@@ -109,6 +116,9 @@ fn outside_its_time_a_list_tells_what_is_revoked_and_nothing_else() {
     let early = at(2, 27);
     assert!(unavailable(&early, "77").ends_with("begins only on 2026-03-01T00:00:00Z"));
     assert!(find(&at(3, 1), "77").is_ok());
+    // The clock of the CA may be five minutes ahead.
+    assert!(find(&at_time(2, 28, (23, 55, 0)), "77").is_ok());
+    assert!(find(&at_time(2, 28, (23, 54, 59)), "77").is_err());
 }
 
 // rule: ANS-1
@@ -169,6 +179,48 @@ fn a_list_of_another_ca_or_damaged_or_of_some_certificates_only_is_refused() {
     assert!(find(&tried(&of_a_point, Unlisted::Unknown), "0a1b").unwrap().is_some());
     let cause = unavailable(&tried(&of_a_point, Unlisted::Good), "0a1b");
     assert!(cause.contains("of one distribution point"), "{cause}");
+}
+
+// rule: ANS-1
+#[test]
+fn a_list_of_two_algorithms_or_with_an_entry_that_means_something_else_is_refused() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("revoked", &[]));
+    ca.revoke("revoked", &[]);
+    ca.write_crl("ca.crl", &[]);
+    ca.openssl(&["crl", "-in", "ca.crl", "-outform", "DER", "-out", "ca.der"]);
+    let der = fs::read(ca.path("ca.der")).unwrap();
+    let tried = |content: Vec<u8>| {
+        fs::write(ca.path("tried.crl"), content).unwrap();
+        store(&ca.path("tried.crl"), &ca.certificate(), Unlisted::Good, Arc::new(SystemClock))
+    };
+    let with = |extension: Vec<u8>| {
+        signed_anew(&ca, &der, |parts| {
+            let entry = children(children(&parts[5])[0]);
+            let entry = sequence(&[entry[0], entry[1], &sequence(&[&extension])]);
+            parts[5] = sequence(&[&entry]);
+        })
+    };
+    let told = status(&tried(with(extension(REASON_CODE, &[10, 1, 4]))), &serial);
+    let Some(CertStatus::Revoked { reason, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(reason, Some(RevocationReason::Superseded));
+    assert!(find(&tried(with(extension(UNHEARD_OF, NULL))), &serial).is_ok());
+    let other_algorithm = signed_anew(&ca, &der, |parts| {
+        *parts[1].last_mut().unwrap() += 1; // ecdsa-with-SHA384
+    });
+    for (content, problem) in [
+        (other_algorithm, "its two signature algorithms differ"),
+        // removeFromCRL: not revoked any more.
+        (with(extension(REASON_CODE, &[10, 1, 8])), "a delta CRL"),
+        (with(extension(CERTIFICATE_ISSUER, &sequence(&[]))), "an indirect CRL"),
+        (
+            with(critical_extension(UNHEARD_OF, NULL)),
+            "with a critical extension that is not known: 1.2.3.4",
+        ),
+    ] {
+        let cause = unavailable(&tried(content), &serial);
+        assert!(cause.contains(problem), "{problem}: {cause}");
+    }
 }
 
 #[test]
@@ -276,3 +328,19 @@ fn store(path: &Path, ca: &X509, unlisted: Unlisted, clock: Arc<dyn Clock>) -> C
     let issuer = Authority { subject, key: ca.public_key().unwrap() };
     Crl::new(Options { path: path.to_owned(), unlisted, issuer }, clock)
 }
+
+/// A list whose parts were changed, signed once more by its CA.
+fn signed_anew(ca: &OpensslCa, list: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
+    let [tbs, algorithm, _] = children(list)[..] else { panic!("a list") };
+    let mut parts: Vec<Vec<u8>> = children(tbs).into_iter().map(<[u8]>::to_vec).collect();
+    change(&mut parts);
+    let tbs = sequence(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let key = PKey::private_key_from_pem(&fs::read(ca.path("ca.key")).unwrap()).unwrap();
+    let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();
+    let signature = signer.sign_oneshot_to_vec(&tbs).unwrap();
+    sequence(&[&tbs, algorithm, &tlv(3, &[&[0], &signature])])
+}
+
+/// Content octets of 2.5.29.21 and 2.5.29.29.
+const REASON_CODE: &[u8] = &[0x55, 29, 21];
+const CERTIFICATE_ISSUER: &[u8] = &[0x55, 29, 29];

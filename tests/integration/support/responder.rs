@@ -162,6 +162,16 @@ impl World {
     /// What `cache warm` finds due, and writes, about the question by SHA-1, having seen
     /// `status` in its row at that time.
     pub fn warm(&self, status: CertStatus, at: Timestamp) -> (Due, Result<Due, AheadError>) {
+        self.warm_after(status, at, || ())
+    }
+
+    /// The same, where something happens between the two.
+    pub fn warm_after(
+        &self,
+        status: CertStatus,
+        at: Timestamp,
+        meanwhile: impl FnOnce(),
+    ) -> (Due, Result<Due, AheadError>) {
         let certificate = &self.site.ca.identity.certificate;
         let der = CertId::new(certificate, "0a1b").der();
         let cert_id = ocsp::CertId::from_der(&der).unwrap();
@@ -169,6 +179,7 @@ impl World {
         let place = (issuer, issuer.cache().disk().unwrap());
         let seen = Seen { record: CertRecord::listed(status), at };
         let due = self.responder.due(place, &cert_id, seen, Duration::ZERO);
+        meanwhile();
         (due, self.responder.sign_ahead(place, &cert_id, seen, due))
     }
 
