@@ -1,7 +1,7 @@
 //! Config to running parts: the one place that puts them together.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 
@@ -18,29 +18,20 @@ use crate::signer::certificate::{Certificate, NoCheck};
 use crate::signer::key::{self, Key, KeySource, PasswordUse};
 use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
-use crate::store::StatusStore;
-use crate::store::crl::{self, Authority, Crl, Unlisted};
-use crate::store::index_txt::IndexTxt;
-use crate::store::mysql::{self, Mysql};
-use crate::store::sqlite::Sqlite;
+use crate::store::mysql;
 use crate::time::{Clock, SystemClock, Timestamp};
 
+mod stores;
 mod succession;
 
+use stores::Stores;
+pub use stores::crl;
 use succession::{Candidate, Order, Succession};
 
 /// What lives as long as the process, through every reload.
 pub struct Shared {
     signing: Arc<Signing>,
-    /// The stores of files, as long as a responder has them.
-    files: Mutex<Vec<(StatusFile, Weak<dyn StatusStore>)>>,
-}
-
-/// What the store of a file is made of.
-#[derive(PartialEq, Eq)]
-enum StatusFile {
-    Index(PathBuf),
-    Crl { path: PathBuf, unlisted: Unlisted, ca_der: Vec<u8> },
+    stores: Stores,
 }
 
 /// A CA and who signs for it, as read from their files.
@@ -82,26 +73,7 @@ impl Shared {
     pub fn new(config: &Config) -> Self {
         let limits = &config.limits;
         let signing = Arc::new(Signing::new(limits.signing_threads, limits.signing_queue));
-        Self { signing, files: Mutex::default() }
-    }
-
-    /// The store of this file that a responder has, or else a new one. What one has read
-    /// last so stays through a reload: a file that cannot be used then, or is older than
-    /// that, takes no revocation back.
-    fn store_of(
-        &self,
-        file: StatusFile,
-        make: impl FnOnce() -> Result<Arc<dyn StatusStore>>,
-    ) -> Result<Arc<dyn StatusStore>> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain(|(_, store)| store.strong_count() > 0);
-        let known = files.iter().find(|(known, _)| *known == file);
-        if let Some(store) = known.and_then(|(_, store)| store.upgrade()) {
-            return Ok(store);
-        }
-        let store = make()?;
-        files.push((file, Arc::downgrade(&store)));
-        Ok(store)
+        Self { signing, stores: Stores::default() }
     }
 }
 
@@ -140,7 +112,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
         warnings.append(&mut identity.warnings);
         over.extend(identity.over);
         named.add(&settings.certificate, &identity.certificate)?;
-        let store = store(settings, &identity.certificate, shared)?;
+        let store = shared.stores.store(settings, &identity.certificate)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
         for (KnownSigner { signer, .. }, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
@@ -343,37 +315,6 @@ fn ending(signer: &Certificate, issuer: &Certificate, now: Timestamp) -> Option<
             quoted(issuer.subject()),
         )
     })
-}
-
-fn store(
-    settings: &config::Issuer,
-    certificate: &Certificate,
-    shared: &Shared,
-) -> Result<Arc<dyn StatusStore>> {
-    match settings.database.clone() {
-        Database::Mysql(options) => Ok(Arc::new(Mysql::new(options))),
-        Database::Sqlite(options) => Ok(Arc::new(Sqlite::open(options))),
-        Database::Index(path) => shared.store_of(StatusFile::Index(path.clone()), || {
-            Ok(Arc::new(IndexTxt::new(path, Arc::new(SystemClock))))
-        }),
-        Database::Crl(path, unlisted) => {
-            let ca_der = certificate.der().to_vec();
-            let file = StatusFile::Crl { path: path.clone(), unlisted, ca_der };
-            shared.store_of(file, || Ok(Arc::new(crl(path, unlisted, certificate)?)))
-        }
-    }
-}
-
-/// A CRL of the CA with this certificate.
-///
-/// # Errors
-///
-/// OpenSSL's, about the key of the certificate.
-pub fn crl(path: PathBuf, unlisted: Unlisted, certificate: &Certificate) -> Result<Crl> {
-    let key = certificate.x509().public_key().context("the CA's public key")?;
-    let subject = certificate.subject_der().to_vec();
-    let options = crl::Options { path, unlisted, issuer: Authority { subject, key } };
-    Ok(Crl::new(options, Arc::new(SystemClock)))
 }
 
 /// Removes cached answers that nobody will be given again; how many.

@@ -3,7 +3,6 @@
 
 use std::fs::{File, FileTimes};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -149,9 +148,9 @@ fn an_answer_whose_file_is_gone_is_given_to_nobody_while_one_asks_the_store_in_v
         revoke_and_tell_another(&world, &question, past);
         world.hide_store();
         world.at(past);
-        while_a_row_is_read(&world, &world.sha384, || {});
+        world.while_a_row_is_read(&world.sha384, || {});
         // Known to be away, and asked for by another one.
-        while_a_row_is_read(&world, &world.sha256, || {
+        world.while_a_row_is_read(&world.sha256, || {
             for _ in 0..2 {
                 assert_eq!(world.told(&world.sha1), "tryLater");
             }
@@ -167,7 +166,7 @@ fn a_store_that_hangs_costs_no_kept_answer_until_that_is_found_out() {
     world.at(now);
     assert_eq!(world.told(&world.sha1), "good");
     world.at(now.saturating_add(WINDOW * 2));
-    while_a_row_is_read(&world, &world.sha384, || {
+    world.while_a_row_is_read(&world.sha384, || {
         // There is no place, and it has been asked a moment ago.
         assert_eq!(world.told(&world.sha1), "tryLater");
         thread::sleep(Duration::from_millis(300));
@@ -386,14 +385,14 @@ fn who_reads_ahead_of_time_gets_what_the_others_get_where_too_much_goes_on() {
     world.at(now);
     assert_eq!(world.told(&world.sha1), "good");
     world.at(now.saturating_add(WINDOW * 9 / 10));
-    while_a_row_is_read(&world, &world.sha384, || {
+    world.while_a_row_is_read(&world.sha384, || {
         for _ in 0..2 {
             assert_eq!(world.told(&world.sha1), "good");
         }
     });
     // What is past its window has to wait for its row, which nobody can read.
     world.at(now.saturating_add(WINDOW * 2));
-    while_a_row_is_read(&world, &world.sha384, || {
+    world.while_a_row_is_read(&world.sha384, || {
         assert_eq!(world.told(&world.sha1), "tryLater");
     });
 }
@@ -410,10 +409,10 @@ fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
     world.show_store();
     // The next attempt takes its time.
     world.at(past(5));
-    while_a_row_is_read(&world, &world.sha256, || assert_eq!(world.told(&world.sha1), "good"));
+    world.while_a_row_is_read(&world.sha256, || assert_eq!(world.told(&world.sha1), "good"));
     // It has answered.
     world.at(past(6));
-    while_a_row_is_read(&world, &world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
+    world.while_a_row_is_read(&world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
     world.revoke("0a1b");
     assert_eq!(world.told(&world.sha1), told_revoked());
 }
@@ -433,20 +432,6 @@ fn revoke_and_tell_another(world: &World, question: &[u8], now: Timestamp) {
     let other = World::beside(world, WINDOW);
     other.at(now);
     assert_eq!(other.told(question), told_revoked());
-}
-
-/// Does something while another question, whose row is just being read, takes a place.
-pub fn while_a_row_is_read(world: &Arc<World>, other: &[u8], something: impl FnOnce()) {
-    let ((arrive, arrived), (release, released)) = (channel(), channel::<()>());
-    world.then(Box::new(move || {
-        arrive.send(()).unwrap();
-        let _either_way = released.recv();
-    }));
-    let other = world.ask(other);
-    arrived.recv_timeout(Duration::from_secs(20)).expect("a row is read");
-    something();
-    drop(release);
-    other.join().unwrap();
 }
 
 fn told_revoked() -> String {

@@ -12,7 +12,6 @@ use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::time::{Clock, SystemClock};
 
-use crate::forgetting::while_a_row_is_read;
 use crate::support::files;
 use crate::support::ocsp::Answer;
 use crate::support::responder::World;
@@ -80,7 +79,7 @@ fn a_store_whose_row_cannot_be_understood_is_not_away() {
     assert_eq!(world.told(&world.site.about("ff02").der()), "internalError");
     world.at(past(4));
     // It waits for its row, as nothing is known against the store.
-    while_a_row_is_read(&world, &world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
+    world.while_a_row_is_read(&world.sha384, || assert_eq!(world.told(&world.sha1), "tryLater"));
 }
 
 // rule: ANS-6

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -190,18 +190,7 @@ fn a_file_that_is_mounted_by_itself_and_then_replaced_is_no_source_of_good() {
     let port = free_port();
     let config = configure(&ca, port, "[database]\nindex = \"mounted.txt\"\n");
     // What is mounted stays, whatever takes its name later.
-    let script = "mount --bind copy.txt mounted.txt && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PROGRAM, "serve"]);
-    command.arg("--config").arg(&config).current_dir(ca.path("")).stdin(Stdio::null());
-    command.stderr(fs::File::create(ca.path("serve.log")).unwrap());
-    let mut running = Running { child: command.spawn().expect("apt-get install util-linux"), port };
-    let log = || fs::read_to_string(ca.path("serve.log")).unwrap();
-    let listens = eventually("it listens", || match running.child.try_wait().unwrap() {
-        Some(_) => Some(false),
-        None => std::net::TcpStream::connect(running.address()).ok().map(|_| true),
-    });
-    assert!(listens, "wanted: root, or namespaces that others may make: {}", log());
+    let running = Running::start_mounted(&config, port, "mount --bind copy.txt mounted.txt");
     let nonce = |serial: &str| {
         Request::about(&CertId::new(&ca.certificate(), serial)).with_nonce(&[7; 16]).der()
     };
@@ -212,8 +201,8 @@ fn a_file_that_is_mounted_by_itself_and_then_replaced_is_no_source_of_good() {
     logged(&ca.path("serve.log"), "replaced or removed, but mounted by itself");
     let until = Instant::now() + Duration::from_secs(20);
     while running.post(&nonce(&one)) != TRY_LATER {
-        assert!(Instant::now() < until, "{}", log());
-        std::thread::sleep(Duration::from_millis(100));
+        assert!(Instant::now() < until, "{}", fs::read_to_string(ca.path("serve.log")).unwrap());
+        sleep(Duration::from_millis(100));
     }
     assert!(statuses(&running, &nonce(&two))[0].starts_with("revoked"));
 }

@@ -201,6 +201,20 @@ impl World {
         self.reads.lock().unwrap().recv_timeout(LONG).expect("a row is read for the question");
     }
 
+    /// Does something while another question, whose row is just being read, takes a place.
+    pub fn while_a_row_is_read(&self, other: &[u8], something: impl FnOnce()) {
+        let ((arrive, arrived), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+        self.then(Box::new(move || {
+            arrive.send(()).unwrap();
+            let _either_way = released.recv();
+        }));
+        let other = self.ask(other);
+        arrived.recv_timeout(LONG).expect("a row is read");
+        something();
+        drop(release);
+        other.join().unwrap();
+    }
+
     /// What is told to the question by SHA-1, which waits for its signature, its row read,
     /// for as long as `meanwhile` takes.
     pub fn told_after(&self, meanwhile: impl FnOnce()) -> String {
