@@ -1,6 +1,7 @@
 //! How a CA's store and key are, and what the log has been told of it.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::logging::Trouble;
@@ -47,9 +48,11 @@ impl Health {
 
     /// The store is about to be asked.
     pub fn ask(&self) -> UnderWay<'_> {
-        if self.under_way.fetch_add(1, Relaxed) == 0 {
+        // First, so that nobody takes the time before for silence.
+        if self.under_way.load(Relaxed) == 0 {
             self.heard.store(uptime(), Relaxed);
         }
+        self.under_way.fetch_add(1, Release);
         UnderWay(self)
     }
 
@@ -75,7 +78,7 @@ impl Health {
         let has_failed =
             failed != i64::MIN && !now.left_of(JUST_NOW, Timestamp::from_unix(failed)).is_zero();
         let is_silent = || uptime().saturating_sub(self.heard.load(Relaxed)) > LONG_SILENCE;
-        has_failed || (self.under_way.load(Relaxed) > 0 && is_silent())
+        has_failed || (self.under_way.load(Acquire) > 0 && is_silent())
     }
 }
 
