@@ -29,8 +29,9 @@ pub(super) fn extensions<'a>(
     level: Level,
 ) -> Result<Extensions<'a>, RequestError> {
     let mut found = Extensions::default();
+    let Some(list) = list else { return Ok(found) };
     let mut earlier: [Option<ObjectIdentifier>; MAX_EXTENSIONS] = [const { None }; MAX_EXTENSIONS];
-    for (at, extension) in list.into_iter().flatten().enumerate() {
+    for (at, extension) in list.enumerate() {
         let oid = extension.extn_id;
         if earlier.iter().map_while(Option::as_ref).any(|other| *other == oid) {
             return Err(RequestError::DuplicateExtension);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cache::{Disk, Kept};
 use crate::ocsp::CertId;
 use crate::responder::answers::{LONG_WAIT, forget_others};
-use crate::responder::decision::{lives_too_long, validity};
+use crate::responder::decision::{gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
 use crate::status::{CertRecord, CertStatus};
@@ -157,10 +157,9 @@ impl Responder {
         if !kept.contains(now) || ends < kept.next_update {
             return false;
         }
-        let is_old = kept.is_half_over(now) || kept.next_update.saturating_since(now) <= left;
-        let is_due = validity(seen.at, policy.validity, policy.back_date, ends).is_none_or(|new| {
-            (is_old && new.next_update > kept.next_update) || lives_too_long(kept, new)
-        });
+        let is_old = || kept.is_half_over(now) || kept.next_update.saturating_since(now) <= left;
+        let is_due = validity(seen.at, policy.validity, policy.back_date, ends)
+            .is_none_or(|new| gives_way(kept, new, is_old));
         // The signature last, as it takes the longest.
         !is_due && issuer.has_signed(answer)
     }

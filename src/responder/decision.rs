@@ -70,11 +70,13 @@ pub fn validity(
     (now < next_update).then_some(Validity { this_update, next_update })
 }
 
-/// Whether a kept answer reaches further than one that is made now would, `new`: less is
+/// Whether a kept answer that still holds gives way to one made now, `new`: when it is old
+/// and `new` reaches further; or when it reaches further than answers do now, as less is
 /// configured since then, and an old `good` is not to outlast what the operator wants.
 #[must_use]
-pub fn lives_too_long(kept: Validity, new: Validity) -> bool {
-    kept.next_update > new.next_update.saturating_add(CLOCKS_APART)
+pub fn gives_way(kept: Validity, new: Validity, is_old: impl FnOnce() -> bool) -> bool {
+    let lives_too_long = kept.next_update > new.next_update.saturating_add(CLOCKS_APART);
+    lives_too_long || (new.next_update > kept.next_update && is_old())
 }
 
 /// What the clocks of two machines that share a cache folder may differ by.

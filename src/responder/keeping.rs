@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
 use crate::responder::answers::{forget_others, forget_superseded, get_ready};
-use crate::responder::decision::{Decision, decide, lives_too_long, validity};
+use crate::responder::decision::{Decision, decide, gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
 use crate::responder::{PATIENCE, Reply, Responder, ends};
@@ -200,10 +200,7 @@ impl Responder {
     ) -> Arc<Entry> {
         let (policy, kept) = (issuer.policy(), entry.validity());
         let is_due = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
-            .is_some_and(|new| {
-                let gains = new.next_update > kept.next_update;
-                (gains && entry.is_half_over(now)) || lives_too_long(kept, new)
-            });
+            .is_some_and(|new| gives_way(kept, new, || entry.is_half_over(now)));
         if !is_due {
             return Arc::clone(entry);
         }

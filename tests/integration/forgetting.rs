@@ -400,13 +400,8 @@ fn who_reads_ahead_of_time_gets_what_the_others_get_where_too_much_goes_on() {
 // rule: ANS-5
 #[test]
 fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
-    let world = Arc::new(World::with_places(1, WINDOW));
     let past = |seconds| SystemClock.now().saturating_add(WINDOW + Duration::from_secs(seconds));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.hide_store();
-    world.at(past(1));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.show_store();
+    let world = World::whose_store_was_away(WINDOW, past(1));
     // The next attempt takes its time.
     world.at(past(5));
     world.while_a_row_is_read(&world.sha256, || assert_eq!(world.told(&world.sha1), "good"));

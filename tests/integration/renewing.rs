@@ -67,13 +67,8 @@ fn who_is_overtaken_each_time_the_row_is_read_is_to_ask_later() {
 // rule: ANS-5
 #[test]
 fn a_store_whose_row_cannot_be_understood_is_not_away() {
-    let world = Arc::new(World::with_places(1, WINDOW));
     let past = |seconds| SystemClock.now().saturating_add(WINDOW + Duration::from_secs(seconds));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.hide_store();
-    world.at(past(1));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.show_store();
+    let world = World::whose_store_was_away(WINDOW, past(1));
     world.spoil("ff02");
     world.at(past(2));
     assert_eq!(world.told(&world.site.about("ff02").der()), "internalError");

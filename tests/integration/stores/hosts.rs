@@ -10,7 +10,7 @@ use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::mysql::{Host, Mysql};
 
 use crate::stores::{find, status, unavailable, until};
-use crate::support::mariadb::MariaDb;
+use crate::support::mariadb::{Database, MariaDb};
 use crate::support::run;
 use crate::support::site::{PROGRAM, Site};
 
@@ -61,17 +61,19 @@ fn the_preferred_host_is_asked_again_once_it_is_back() {
     let mut options = database.options(&[Host::Unix(link.clone()), database.server.tcp()]);
     options.retry_pause = Duration::from_millis(50);
     let store = Mysql::new(options);
-    let clients = || -> Vec<String> {
-        assert_eq!(status(&store, "05"), Some(CertStatus::Good));
-        let user = &database.name;
-        database
-            .server
-            .rows(&format!("SELECT host FROM information_schema.processlist WHERE user = '{user}'"))
-    };
-    assert!(clients().iter().all(|client| client.starts_with("127.0.0.1:")));
+    assert!(clients(&store, &database).iter().all(|client| client.starts_with("127.0.0.1:")));
     let Host::Unix(socket) = database.server.unix() else { panic!() };
     std::os::unix::fs::symlink(socket, &link).unwrap();
-    until(|| clients() == ["localhost"]);
+    until(|| clients(&store, &database) == ["localhost"]);
+}
+
+/// Where the connections to the database come from, once it was asked.
+fn clients(store: &Mysql, database: &Database<'_>) -> Vec<String> {
+    assert_eq!(status(store, "05"), Some(CertStatus::Good));
+    let user = &database.name;
+    database
+        .server
+        .rows(&format!("SELECT host FROM information_schema.processlist WHERE user = '{user}'"))
 }
 
 #[test]
@@ -92,22 +94,15 @@ fn a_connection_to_a_less_preferred_host_is_closed_when_it_comes_back_too_late()
     options.retry_pause = Duration::from_millis(50);
     options.mapping = Mapping::of_table("slow");
     let store = Mysql::new(options);
-    let clients = || -> Vec<String> {
-        assert_eq!(status(&store, "05"), Some(CertStatus::Good));
-        let user = &database.name;
-        database
-            .server
-            .rows(&format!("SELECT host FROM information_schema.processlist WHERE user = '{user}'"))
-    };
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| status(&store, "07"));
-        until(|| clients().len() > 1);
+        until(|| clients(&store, &database).len() > 1);
         let Host::Unix(socket) = database.server.unix() else { panic!() };
         std::os::unix::fs::symlink(socket, &link).unwrap();
-        until(|| clients().iter().any(|client| client == "localhost"));
+        until(|| clients(&store, &database).iter().any(|client| client == "localhost"));
         assert_eq!(slow.join().unwrap(), Some(CertStatus::Good));
     });
-    until(|| clients() == ["localhost"]);
+    until(|| clients(&store, &database) == ["localhost"]);
 }
 
 // rule: ANS-5

@@ -78,6 +78,18 @@ impl World {
         Self::of(Arc::new(Site::with_certificates(KeyKind::P256)), freshness, slow, None)
     }
 
+    /// With one such place, and a store that was found away at `past`, the window of the answer
+    /// to the question by SHA-1 being over, and is back since.
+    pub fn whose_store_was_away(window: Duration, past: Timestamp) -> Self {
+        let world = Self::with_places(1, window);
+        assert_eq!(world.told(&world.sha1), "good");
+        world.hide_store();
+        world.at(past);
+        assert_eq!(world.told(&world.sha1), "good");
+        world.show_store();
+        world
+    }
+
     fn of(site: Arc<Site>, freshness: Duration, slow: usize, successor: Option<Timestamp>) -> Self {
         let clock = Arc::new(Moved::default());
         let identity = &site.ca.identity;
