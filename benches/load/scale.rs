@@ -23,7 +23,6 @@ use crate::world::{World, database_server, fill};
 pub fn measure(effort: Effort) {
     let server = database_server();
     let [few_rows, many_rows] = [server.database(), server.database()];
-    eprint!("\r\x1b[Kfilling the tables");
     fill(&few_rows, FEW_ROWS);
     fill(&many_rows, effort.rows);
     // Both live to the end: ext4 without a journal looks long for an inode that was not

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use mysql::prelude::Queryable;
 use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::signer::certificate::Certificate;
@@ -25,8 +27,10 @@ pub fn fill(database: &Database<'_>, rows: usize) {
     // In the order of the key, which is as random as real serial numbers are; in parts
     // that take seconds each. A certificate takes some 1,200 octets as PEM.
     let parts = rows.div_ceil(ROWS_AT_ONCE);
+    let mut root = database.patient_root(Duration::from_secs(600)); // each looks at all rows
     for part in 0..parts {
-        database.run(&format!(
+        eprint!("\r\x1b[Kfilling a table of {rows} rows ({} of {parts})", part + 1);
+        let filled = root.query_drop(format!(
             "INSERT INTO list_certs (cert_num, cert, status, revocation_time, revocation_reason)
              SELECT CONCAT('0x4', SUBSTR(SHA1(seq), 1, 39)) AS name, REPEAT('-', 1200),
                  IF(seq % 100 = 0, 'Revoked', 'Valid'),
@@ -36,7 +40,9 @@ pub fn fill(database: &Database<'_>, rows: usize) {
              WHERE CONV(SUBSTR(SHA1(seq), 1, 4), 16, 10) * {parts} DIV 65536 = {part}
              ORDER BY name"
         ));
+        filled.unwrap_or_else(|error| panic!("filling a table of {rows} rows: {error}"));
     }
+    eprint!("\r\x1b[K");
 }
 
 /// The serial number of a row, counted from 1: 20 octets.

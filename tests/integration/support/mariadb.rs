@@ -139,7 +139,7 @@ impl MariaDb {
             .socket(Some(self.file("socket").to_str().unwrap()))
             .prefer_socket(false)
             .user(Some("root"))
-            .read_timeout(Some(Duration::from_secs(20)))
+            .read_timeout(Some(PATIENCE))
             .init(vec!["SET sql_mode = ''"])
     }
 
@@ -187,7 +187,13 @@ impl Database<'_> {
 
     /// A connection of root's to this database.
     pub fn root(&self) -> Conn {
-        Conn::new(self.server.root_options().db_name(Some(&self.name))).unwrap()
+        self.patient_root(PATIENCE)
+    }
+
+    /// The same, which waits so long for what a statement takes.
+    pub fn patient_root(&self, patience: Duration) -> Conn {
+        let options = self.server.root_options().db_name(Some(&self.name));
+        Conn::new(options.read_timeout(Some(patience))).unwrap()
     }
 
     /// A row as SQL writes its values: `insert("0xa1b", "'Valid', NULL, NULL")`.
@@ -304,6 +310,8 @@ fn server_program() -> String {
 
 const PASSWORD: &str = "a password";
 
+/// How long a statement of root's may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 const MISSING: &str = "mariadbd is missing: install the Debian package mariadb-server";
 
 const FAST: [&str; 6] = [
