@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::http::get_url::percent_decode;
+use crate::http::uri::percent_decode;
 
 /// The words of a query without `=`; others are handed to nobody.
 pub struct Query {

@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::uri::{path, percent_decode};
+
 /// What the URL of a GET holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GetRequest<'s> {
@@ -59,40 +61,6 @@ pub fn get_candidates<'s>(
         Err(Others::Malformed) => GetRequest::Malformed,
         Err(Others::Absent) => GetRequest::Absent,
     }
-}
-
-/// The path of a request target in origin-form or absolute-form (RFC 9112 section 3.2).
-fn path(request_uri: &[u8]) -> &[u8] {
-    let end = request_uri.iter().position(|byte| matches!(byte, b'?' | b'#'));
-    let uri = request_uri.get(..end.unwrap_or(request_uri.len())).unwrap_or_default();
-    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
-        uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    });
-    let Some(scheme) = scheme else { return uri };
-    let authority_and_path = uri.get(scheme.len()..).unwrap_or_default();
-    let slash = authority_and_path.iter().position(|&byte| byte == b'/');
-    slash.and_then(|at| authority_and_path.get(at..)).unwrap_or_default()
-}
-
-/// Appends `text`, its percent-escapes decoded once.
-pub(crate) fn percent_decode(text: &[u8], output: &mut Vec<u8>) {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'%') {
-        let (before, escape) = rest.split_at(at);
-        output.extend_from_slice(before);
-        let octet = match escape {
-            [_, high, low, ..] => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        // A `%` that escapes nothing stays: Base64 has none, so it spoils the reading.
-        output.push(octet.unwrap_or(b'%'));
-        rest = escape.get(if octet.is_some() { 3 } else { 1 }..).unwrap_or_default();
-    }
-    output.extend_from_slice(rest);
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// The decoded path and, behind it, the reading under trial.

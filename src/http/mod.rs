@@ -13,6 +13,7 @@ pub mod date;
 pub mod decode;
 pub mod get_url;
 pub mod head;
+pub(crate) mod uri;
 
 /// What the transports hand to the service. Everything is as it came: nothing
 /// decoded, nothing trusted.
