@@ -21,8 +21,10 @@ pub use dial::get_ready;
 
 mod check;
 mod dial;
+mod errors;
 mod keeper;
 mod many;
+mod values;
 
 /// One or more MySQL or MariaDB servers that hold the same table.
 #[derive(Clone)]

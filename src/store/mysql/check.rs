@@ -7,7 +7,8 @@ use mysql::prelude::Queryable;
 
 use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Mapping};
-use crate::store::mysql::dial::{self, Dialler, words};
+use crate::store::mysql::dial::{self, Dialler};
+use crate::store::mysql::errors::words;
 use crate::store::{Finding, MOST_ROWS_COUNTED, Report};
 
 pub(super) fn reports(dialler: &Arc<Dialler>) -> Vec<Report> {

@@ -4,9 +4,7 @@
 //! and a TLS peer can all be slower than the time-outs of a socket allow, so a
 //! thread of its own makes the connection and the caller stops waiting for it.
 
-use std::error::Error;
 use std::hint::black_box;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +12,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use mysql::consts::{CapabilityFlags, ColumnType, StatusFlags};
+use mysql::consts::{CapabilityFlags, StatusFlags};
 use mysql::prelude::{AsStatement, Queryable};
-use mysql::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Statement, Value};
+use mysql::{Conn, Opts, OptsBuilder, SslOpts, Statement, Value};
 use mysql_common::packets::HandshakePacket;
 
 use crate::store::mapping::{Dialect, Parameter};
-use crate::store::moment::Moment;
+use crate::store::mysql::errors::{NO_ANSWER, words};
+use crate::store::mysql::values::{columns, value};
 use crate::store::mysql::{Host, Options, Tls};
 use crate::store::row::Row;
 
@@ -235,41 +234,6 @@ fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
     }
 }
 
-/// What went wrong, without the crate's names for it.
-pub(super) fn words(error: &mysql::Error) -> String {
-    match error {
-        mysql::Error::MySqlError(error) => format!("{} (error {})", error.message, error.code),
-        mysql::Error::DriverError(DriverError::CouldNotConnect(Some((_, problem, _)))) => {
-            problem.clone()
-        }
-        mysql::Error::DriverError(DriverError::ConnectTimeout) => NO_ANSWER.into(),
-        mysql::Error::DriverError(error) => error.to_string(),
-        error if timed_out(error) => NO_ANSWER.into(),
-        mysql::Error::IoError(error) => error.to_string(),
-        mysql::Error::CodecError(error) => error.to_string(),
-        mysql::Error::TlsError(error) => format!("TLS: {error}"),
-        error => error.to_string(),
-    }
-}
-
-/// Whether the peer was silent for too long.
-pub(super) fn timed_out(error: &mysql::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    let error = match error {
-        mysql::Error::IoError(error) => Some(error),
-        // While a packet is read, its type is one of a crate below.
-        mysql::Error::CodecError(error) => error.source().and_then(|error| error.downcast_ref()),
-        _ => None,
-    };
-    error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
-}
-
-/// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
-/// of the cluster change, at once; and any server when a table was locked for too long.
-pub(super) fn not_now(error: &mysql::Error) -> bool {
-    matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
-}
-
 /// One attempt under way; ends when dropped.
 struct Attempt {
     dialler: Arc<Dialler>,
@@ -329,65 +293,8 @@ fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
     Ok(Some(SslOpts::default().with_root_cert_path(ca.clone())))
 }
 
-pub(super) fn columns(row: &mysql::Row) -> Row {
-    let kind = |index: usize| row.columns_ref().get(index).map(mysql::Column::column_type);
-    let octets = |index| match row.as_ref(index) {
-        // A number: of type BIT, a boolean in many tables.
-        Some(Value::Bytes(bits)) if kind(index) == Some(ColumnType::MYSQL_TYPE_BIT) => {
-            let number = bits.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
-            Some(number.to_string().into_bytes())
-        }
-        Some(Value::Bytes(bytes)) => Some(bytes.clone()),
-        Some(Value::Int(number)) => Some(number.to_string().into_bytes()),
-        Some(Value::UInt(number)) => Some(number.to_string().into_bytes()),
-        _ => None,
-    };
-    let text = |index| octets(index).map(|text| String::from_utf8_lossy(&text).into_owned());
-    let time = row.as_ref(2).map_or(Moment::Null, moment);
-    Row {
-        serial: octets(0).unwrap_or_default(),
-        status: text(1),
-        revocation_time: match (time, kind(2)) {
-            // In the zone of the session, which is UTC.
-            (Moment::Civil(day, time), Some(ColumnType::MYSQL_TYPE_TIMESTAMP)) => {
-                Moment::Utc(day, time)
-            }
-            (time, _) => time,
-        },
-        revocation_reason: text(3),
-        issuer: text(4),
-    }
-}
-
-fn value(parameter: &Parameter) -> Value {
-    match parameter {
-        Parameter::Null => Value::NULL,
-        Parameter::Text(text) => Value::from(text),
-        Parameter::Integer(number) => Value::Int(*number),
-        Parameter::Octets(octets) => Value::from(octets),
-    }
-}
-
-fn moment(value: &Value) -> Moment {
-    match value {
-        Value::NULL => Moment::Null,
-        Value::Date(year, month, day, hour, minute, second, _) => {
-            Moment::Civil((*year, *month, *day), (*hour, *minute, *second))
-        }
-        Value::Bytes(text) => Moment::Text(String::from_utf8_lossy(text).into_owned()),
-        Value::Int(seconds) => Moment::Unix(*seconds),
-        // More than there are seconds: no time, but not none.
-        Value::UInt(seconds) => Moment::Unix(i64::try_from(*seconds).unwrap_or(i64::MAX)),
-        Value::Float(_) | Value::Double(_) => Moment::Other("a floating-point number"),
-        Value::Time(..) => Moment::Other("TIME"),
-    }
-}
-
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
-/// ER_LOCK_WAIT_TIMEOUT.
-const LOCK_WAIT_TIMEOUT: u16 = 1205;
-const NO_ANSWER: &str = "no answer within the time-out";
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
 const MAX_PACKET: usize = 1 << 20;
 
@@ -395,13 +302,6 @@ const MAX_PACKET: usize = 1 << 20;
 mod tests {
     use super::*;
     use crate::store::mapping::Mapping;
-
-    // rule: ANS-1
-    #[test]
-    fn a_number_that_is_no_time_is_not_taken_for_none() {
-        let moment = moment(&Value::UInt(u64::MAX));
-        assert!(!moment.is_nothing(), "{moment}");
-    }
 
     #[test]
     fn a_host_that_is_stuck_has_no_more_attempts_than_twice_its_connections_and_one() {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Parameter};
-use crate::store::mysql::dial::{Dialler, Link, not_now, timed_out, words};
+use crate::store::mysql::dial::{Dialler, Link};
+use crate::store::mysql::errors::{not_now, timed_out, words};
 use crate::store::row::Row;
 
 /// Why a question has no answer.

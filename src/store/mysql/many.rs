@@ -10,7 +10,8 @@ use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
-use crate::store::mysql::dial::{Link, columns};
+use crate::store::mysql::dial::Link;
+use crate::store::mysql::values::columns;
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 

@@ -1,0 +1,45 @@
+//! What errors of the database mean, and how they are told.
+
+use std::error::Error;
+use std::io;
+
+use mysql::DriverError;
+
+/// What went wrong, without the crate's names for it.
+pub(super) fn words(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(error) => format!("{} (error {})", error.message, error.code),
+        mysql::Error::DriverError(DriverError::CouldNotConnect(Some((_, problem, _)))) => {
+            problem.clone()
+        }
+        mysql::Error::DriverError(DriverError::ConnectTimeout) => NO_ANSWER.into(),
+        mysql::Error::DriverError(error) => error.to_string(),
+        error if timed_out(error) => NO_ANSWER.into(),
+        mysql::Error::IoError(error) => error.to_string(),
+        mysql::Error::CodecError(error) => error.to_string(),
+        mysql::Error::TlsError(error) => format!("TLS: {error}"),
+        error => error.to_string(),
+    }
+}
+
+/// Whether the peer was silent for too long.
+pub(super) fn timed_out(error: &mysql::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let error = match error {
+        mysql::Error::IoError(error) => Some(error),
+        // While a packet is read, its type is one of a crate below.
+        mysql::Error::CodecError(error) => error.source().and_then(|error| error.downcast_ref()),
+        _ => None,
+    };
+    error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
+}
+
+/// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
+/// of the cluster change, at once; and any server when a table was locked for too long.
+pub(super) fn not_now(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
+}
+
+/// ER_LOCK_WAIT_TIMEOUT.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+pub(super) const NO_ANSWER: &str = "no answer within the time-out";
