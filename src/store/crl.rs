@@ -17,7 +17,7 @@ use crate::status::{Basis, CertRecord, CertStatus, IssuerId};
 use crate::store::crl::decode::List;
 use crate::store::listing::Said;
 use crate::store::walk::File;
-use crate::store::watched::{Age, Watched};
+use crate::store::watched::{Age, Changes, Watched};
 use crate::store::{Finding, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -77,7 +77,8 @@ impl Crl {
             let list = List::parse(octets, &issuer, unlisted)?;
             before.map_or(Ok(()), |before| list.follows(before)).map(|()| list)
         };
-        Self { file: Watched::new(&path, Arc::clone(&clock), parse), unlisted, clock }
+        let file = Watched::new(&path, Changes::Anyhow, Arc::clone(&clock), parse);
+        Self { file, unlisted, clock }
     }
 
     /// What there is to say about the file.
@@ -105,6 +106,7 @@ impl Crl {
                         "unlisted = \"good\": serials that were never issued are good too".into(),
                     ));
                 }
+                findings.extend(self.file.mount_warning());
                 findings
             }
         };

@@ -13,7 +13,7 @@ use crate::serial::{Serial, SerialError};
 use crate::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
 use crate::store::listing::{Listing, Said};
 use crate::store::walk::File;
-use crate::store::watched::{Age, Watched};
+use crate::store::watched::{Age, Changes, Watched};
 use crate::store::{Finding, Report, StatusStore, StoreError, Walk, WalkError, Wanted};
 use crate::time::{Clock, Timestamp};
 
@@ -51,7 +51,7 @@ impl IndexTxt {
             }
             Ok(index)
         };
-        Self { file: Watched::new(&path, clock, parse) }
+        Self { file: Watched::new(&path, Changes::ByRename, clock, parse) }
     }
 
     /// What there is to say about the file.

@@ -11,6 +11,7 @@ mod listing;
 mod many;
 pub mod mapping;
 mod moment;
+mod mounted;
 pub mod mysql;
 mod row;
 pub mod sqlite;

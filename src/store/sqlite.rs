@@ -19,6 +19,7 @@ use crate::serial::Serial;
 use crate::status::{CertRecord, IssuerId};
 use crate::store::mapping::{Dialect, Mapping, Parameter};
 use crate::store::moment::Moment;
+use crate::store::mounted;
 use crate::store::row;
 use crate::store::sqlite::replaced::{FileId, Replaced};
 use crate::store::{
@@ -158,6 +159,7 @@ impl Sqlite {
         if file.mode() & 0o002 != 0 {
             findings.push(Finding::Warning("everybody may write to the file".into()));
         }
+        findings.extend(mounted::warning(&self.options.path));
         if let Some(log) = foreign_log {
             findings.push(Finding::Warning(format!(
                 "{} is of another file, as this one is not in WAL mode; its rows count in place of \

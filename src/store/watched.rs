@@ -15,15 +15,26 @@ use std::time::{Duration, Instant};
 
 use crate::digest::sha256;
 use crate::logging::{Trouble, quoted};
+use crate::store::{Finding, mounted};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// A file, and what was read of it.
 pub(super) struct Watched<T> {
     path: PathBuf,
+    changes: Changes,
     clock: Arc<dyn Clock>,
     parse: Box<Parse<T>>,
     state: Mutex<State<T>>,
     trouble: Trouble,
+}
+
+/// How whoever keeps the file changes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// A new one takes its place by rename: a mount of the file alone would never show it.
+    ByRename,
+    /// In any way.
+    Anyhow,
 }
 
 /// Makes a content of octets, or says why they are none, or may not take the place of the
@@ -101,6 +112,7 @@ impl<T> Watched<T> {
     /// Reads the file; what is wrong is logged, as the file may come later.
     pub(super) fn new(
         path: &Path,
+        changes: Changes,
         clock: Arc<dyn Clock>,
         parse: impl Fn(&[u8], Option<&T>) -> Result<T, String> + Send + Sync + 'static,
     ) -> Self {
@@ -116,6 +128,7 @@ impl<T> Watched<T> {
         };
         let watched = Self {
             path: path.to_owned(),
+            changes,
             clock,
             parse: Box::new(parse),
             state: Mutex::new(state),
@@ -165,6 +178,11 @@ impl<T> Watched<T> {
         let unusable = |problem| Unusable { path: self.shown(), problem };
         let (_, octets) = self.read().map_err(unusable)?;
         octets.map_err(unusable)
+    }
+
+    /// What is to be said of a mount of the file alone.
+    pub(super) fn mount_warning(&self) -> Option<Finding> {
+        mounted::warning(&self.path)
     }
 
     /// The mode of the file.
@@ -226,6 +244,9 @@ impl<T> Watched<T> {
         let after = Version::of(&file.metadata().map_err(problem)?, self.clock.now());
         if octets.len() as u64 > MOST {
             return Ok((before, Err("larger than 1GiB".into())));
+        }
+        if self.changes == Changes::ByRename && mounted::is_by_itself(&self.path) {
+            return Ok((before, Err(MOUNTED.into())));
         }
         // Another may have taken its place meanwhile: the next look sees that.
         if (after.size, after.modified) != (before.size, before.modified) {
@@ -305,6 +326,8 @@ fn problem(error: io::Error) -> Arc<str> {
 /// How long the content in memory answers for a file that cannot be used: longer than
 /// it takes to copy one, shorter than a revocation may stay unseen.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+const MOUNTED: &str = "mounted by itself, so that one that takes its place is not seen, as at the \
+                       next revocation by openssl or Easy-RSA, wanted: a mount of its folder";
 const STALE_MOUNT: &str = "replaced or removed, but mounted by itself, so that the old one is \
                            still seen, wanted: a mount of its folder";
 /// A file that is being written to is left alone for ten times as long as reading it
@@ -328,7 +351,7 @@ mod tests {
             b"whole" => Ok(()),
             _ => Err("broken".to_owned()),
         };
-        Watched::new(path, Arc::new(SystemClock), parse)
+        Watched::new(path, Changes::Anyhow, Arc::new(SystemClock), parse)
     }
 
     fn is_current(watched: &Watched<()>) -> bool {
@@ -349,10 +372,11 @@ mod tests {
         };
         write_at("one", 20);
         let counted = Arc::clone(&made);
-        let watched = Watched::new(&path, Arc::new(SystemClock), move |octets, _| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Ok(octets.to_vec())
-        });
+        let watched =
+            Watched::new(&path, Changes::Anyhow, Arc::new(SystemClock), move |octets, _| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(octets.to_vec())
+            });
         for (octets, seconds_ago, wanted) in [("one", 10, 1), ("two", 10, 2), ("one", 0, 3)] {
             write_at(octets, seconds_ago);
             assert_eq!(*watched.get().unwrap().value, octets.as_bytes());
@@ -395,7 +419,7 @@ mod tests {
     }
 
     fn echoing(path: &Path) -> Watched<Vec<u8>> {
-        Watched::new(path, Arc::new(SystemClock), |octets, _| Ok(octets.to_vec()))
+        Watched::new(path, Changes::Anyhow, Arc::new(SystemClock), |octets, _| Ok(octets.to_vec()))
     }
 
     // rule: ANS-1

@@ -19,6 +19,8 @@ use crate::support::ocsp::{Answer, CertId, Request, TRY_LATER};
 use crate::support::site::{PROGRAM, Running, Site, http};
 use crate::support::{OnDrop, eventually, files, free_port, logged, run};
 
+mod mounted;
+
 // rule: ANS-6
 #[test]
 fn a_revocation_by_openssl_ca_shows_within_the_window_under_load() {
@@ -177,34 +179,6 @@ fn a_new_crl_shows_within_the_window_and_one_that_ended_is_no_source_of_good() {
     eventually("the list has ended", || (responder.post(&of(&three)) == TRY_LATER).then_some(()));
     assert!(statuses(&responder, &of(&two))[0].starts_with("revoked"));
     logged(&ca.path("serve.log"), "ca.crl: ended on 2026-01-04T00:00:00Z");
-}
-
-// rule: ANS-1
-#[test]
-fn a_file_that_is_mounted_by_itself_and_then_replaced_is_no_source_of_good() {
-    let ca = OpensslCa::new("/CN=Test CA");
-    let [one, two] = ["one", "two"].map(|name| serial(&ca.issue(name, &[])));
-    ca.revoke("two", &[]);
-    fs::copy(ca.path("index.txt"), ca.path("copy.txt")).unwrap();
-    fs::write(ca.path("mounted.txt"), "").unwrap();
-    let port = free_port();
-    let config = configure(&ca, port, "[database]\nindex = \"mounted.txt\"\n");
-    // What is mounted stays, whatever takes its name later.
-    let running = Running::start_mounted(&config, port, "mount --bind copy.txt mounted.txt");
-    let nonce = |serial: &str| {
-        Request::about(&CertId::new(&ca.certificate(), serial)).with_nonce(&[7; 16]).der()
-    };
-    assert_eq!(statuses(&running, &nonce(&one)), ["good"]);
-    ca.revoke("one", &[]);
-    replace(&ca.path("copy.txt"), fs::read(ca.path("index.txt")).unwrap());
-    assert_eq!(statuses(&running, &nonce(&one)), ["good"], "for a moment");
-    logged(&ca.path("serve.log"), "replaced or removed, but mounted by itself");
-    let until = Instant::now() + Duration::from_secs(20);
-    while running.post(&nonce(&one)) != TRY_LATER {
-        assert!(Instant::now() < until, "{}", fs::read_to_string(ca.path("serve.log")).unwrap());
-        sleep(Duration::from_millis(100));
-    }
-    assert!(statuses(&running, &nonce(&two))[0].starts_with("revoked"));
 }
 
 // rule: ANS-1

@@ -1,7 +1,6 @@
 //! Servers that refuse, are silent, stop and come back.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ocsp_fcgi::demo::KeyKind;
@@ -12,7 +11,7 @@ use ocsp_fcgi::store::mysql::{Host, Mysql};
 use crate::stores::{find, status, unavailable, until};
 use crate::support::mariadb::{Database, MariaDb};
 use crate::support::run;
-use crate::support::site::{PROGRAM, Site};
+use crate::support::site::{Site, mounted};
 
 #[test]
 fn the_second_host_is_asked_when_the_first_refuses() {
@@ -215,10 +214,7 @@ fn of_a_name_with_several_addresses_the_last_is_reached_though_the_others_are_si
     ));
     let hosts = [11, 12, 13].map(|last| format!("127.0.0.{last} many.test\n")).concat();
     std::fs::write(site.path("hosts"), hosts).unwrap();
-    let script = "mount --bind hosts /etc/hosts && exec \"$@\"";
-    let mut check = Command::new("unshare");
-    check.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", PROGRAM, "check"]);
-    check.arg("--config").arg(&config).current_dir(site.folder.path());
+    let mut check = mounted(&config, "mount --bind hosts /etc/hosts", "check");
     let output = run(&mut check, "util-linux");
     let told = String::from_utf8_lossy(&output.stdout);
     let line = format!("ok       database many.test:{port}");

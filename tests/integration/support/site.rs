@@ -229,13 +229,9 @@ impl Running {
         running
     }
 
-    /// Serves with this configuration, and with file systems of its own: what `mount`, a
-    /// line of the shell, makes in the folder of the configuration.
+    /// Serves with this configuration, and with file systems of its own: see [`mounted`].
     pub fn start_mounted(config: &Path, port: u16, mount: &str) -> Self {
-        let script = format!("{mount} && exec \"$@\"");
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", PROGRAM, "serve"]);
-        command.arg("--config").arg(config).current_dir(config.parent().unwrap());
+        let mut command = mounted(config, mount, "serve");
         let path = config.with_file_name("serve.log");
         let log = fs::File::create(&path).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -286,6 +282,16 @@ impl Response {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
+}
+
+/// A command of the program with this configuration, and with file systems of its own: what
+/// `mount`, a line of the shell, makes in the folder of the configuration.
+pub fn mounted(config: &Path, mount: &str, subcommand: &str) -> Command {
+    let script = format!("{mount} && exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", PROGRAM, subcommand]);
+    command.arg("--config").arg(config).current_dir(config.parent().unwrap());
+    command
 }
 
 /// Sends one HTTP request as it is and reads the response to the end of the
