@@ -16,11 +16,12 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     /// Finds the rows of all serials by `ask`, and reads them as those of one are read.
-    /// `find` looks one up by itself, where a row does not tell which it belongs to.
+    /// `find` looks one up by itself, where the database refuses to show one of the rows
+    /// (`None`), or a row does not tell which it belongs to.
     pub(super) fn find_many(
         &self,
         serials: &[Serial],
-        ask: impl Fn(&str, &[Parameter]) -> Result<Vec<Row>, StoreError>,
+        ask: impl Fn(&str, &[Parameter]) -> Result<Option<Vec<Row>>, StoreError>,
         find: impl Fn(&Serial) -> Found,
     ) -> Result<Vec<Found>, StoreError> {
         let Self { mapping, dialect, odd_rows } = *self;
@@ -29,7 +30,8 @@ impl Asker<'_> {
         let mut all = Vec::with_capacity(serials.len());
         for serials in serials.chunks(PAGE) {
             let rows = ask(&statement, &mapping.parameters_for(serials, dialect, PAGE))?;
-            let Some(readings) = row::read_many(mapping, serials, rows) else {
+            let readings = rows.and_then(|rows| row::read_many(mapping, serials, rows));
+            let Some(readings) = readings else {
                 for serial in serials {
                     all.push(match find(serial) {
                         Err(unavailable @ StoreError::Unavailable(_)) => return Err(unavailable),

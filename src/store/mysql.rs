@@ -109,7 +109,7 @@ impl StatusStore for Mysql {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let mapping = &self.keeper.dialler.options.mapping;
         let rows = self.keeper.ask(&mapping.parameters(serial, Dialect::Mysql));
-        let rows = rows.map_err(StoreError::unavailable)?;
+        let rows = rows.map_err(|failure| failure.about(serial))?;
         Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 

@@ -67,6 +67,10 @@ enum Failure {
     Paused(String),
     #[error(transparent)]
     Replaced(#[from] Replaced),
+    /// Nothing is wrong with the file, and this question fails: at a row that a view cannot
+    /// show, say.
+    #[error("{0}")]
+    Refused(rusqlite::Error),
 }
 
 /// Connections not in use, last in, first out, all to the same file.
@@ -104,10 +108,6 @@ impl Sqlite {
         Report { place: self.place(), findings }
     }
 
-    fn rows(&self, parameters: &[Parameter]) -> Result<Vec<row::Row>, Failure> {
-        self.ask(|connection| self.query(connection, parameters))
-    }
-
     fn ask<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -124,14 +124,36 @@ impl Sqlite {
         Ok(answer)
     }
 
-    fn query(
+    fn rows(&self, statement: &str, parameters: &[Parameter]) -> Result<Vec<row::Row>, Failure> {
+        let question = |connection: &Connection| {
+            let ask = || query(connection, statement, parameters);
+            match ask() {
+                Ok(rows) => Ok(Ok(rows)),
+                Err(error) => self.refused(connection, ask, error),
+            }
+        };
+        self.ask(question)?.map_err(Failure::Refused)
+    }
+
+    /// Whether a file that a question has failed at is in order, and this one fails alone:
+    /// another one is answered, and the same happens again. Were that taken for a file that
+    /// is not, what is kept about the serial would be given.
+    fn refused<T>(
         &self,
         connection: &Connection,
-        parameters: &[Parameter],
-    ) -> rusqlite::Result<Vec<row::Row>> {
-        let mut statement = connection.prepare_cached(&self.statement)?;
-        let rows = statement.query_map(params_from_iter(parameters), columns)?;
-        rows.collect()
+        ask: impl Fn() -> rusqlite::Result<T>,
+        error: rusqlite::Error,
+    ) -> rusqlite::Result<rusqlite::Result<T>> {
+        let code = error.sqlite_error_code();
+        let is_locked = matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked));
+        let probe = self.options.mapping.parameters(&Serial::PROBE, Dialect::Sqlite);
+        if is_locked || query(connection, &self.statement, &probe).is_err() {
+            return Err(error);
+        }
+        match ask() {
+            Err(again) if again.sqlite_error_code() == code => Ok(Err(again)),
+            again => again.map(Ok),
+        }
     }
 
     fn findings(&self) -> Result<Vec<Finding>, Failure> {
@@ -173,7 +195,7 @@ impl Sqlite {
     /// Asks for a serial as each question does; how SQLite finds its row.
     fn plan(&self, connection: &Connection) -> rusqlite::Result<String> {
         let parameters = self.options.mapping.parameters(&Serial::PROBE, Dialect::Sqlite);
-        self.query(connection, &parameters)?;
+        query(connection, &self.statement, &parameters)?;
         let explain = format!("EXPLAIN QUERY PLAN {}", self.statement);
         connection.query_row(&explain, params_from_iter(&parameters), |row| row.get("detail"))
     }
@@ -246,9 +268,14 @@ impl Sqlite {
 impl StatusStore for Sqlite {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let mapping = &self.options.mapping;
-        let rows = self
-            .rows(&mapping.parameters(serial, Dialect::Sqlite))
-            .map_err(StoreError::unavailable)?;
+        let parameters = mapping.parameters(serial, Dialect::Sqlite);
+        let rows = self.rows(&self.statement, &parameters);
+        let rows = rows.map_err(|failure| match failure {
+            Failure::Refused(error) => {
+                StoreError::BadRow { key: row::key(serial), problem: error.to_string() }
+            }
+            failure => StoreError::unavailable(failure),
+        })?;
         Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 
@@ -287,6 +314,15 @@ fn found_by(plan: &str, serial: &str) -> Finding {
     Finding::Warning(format!(
         "no key begins with {serial} (and the issuer), so each question reads many rows: {plan}"
     ))
+}
+
+fn query(
+    connection: &Connection,
+    statement: &str,
+    parameters: &[Parameter],
+) -> rusqlite::Result<Vec<row::Row>> {
+    let mut statement = connection.prepare_cached(statement)?;
+    statement.query_map(params_from_iter(parameters), columns)?.collect()
 }
 
 fn is_half_written(error: &rusqlite::Error) -> bool {

@@ -13,6 +13,7 @@ mod files;
 mod hosts;
 mod index_txt;
 mod many;
+mod refused;
 mod replaced;
 mod servers;
 mod tables;

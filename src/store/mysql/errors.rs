@@ -40,6 +40,18 @@ pub(super) fn not_now(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
 }
 
+/// What the server itself said, by its number, and not of the time that it took: the same
+/// may be otherwise a moment later.
+pub(super) fn refusal(error: &mysql::Error) -> Option<u16> {
+    match error {
+        mysql::Error::MySqlError(error) if !OF_TIME.contains(&error.code) => Some(error.code),
+        _ => None,
+    }
+}
+
+/// ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED, and what a statement ends with that takes longer
+/// than it may: ER_STATEMENT_TIMEOUT of MariaDB, ER_QUERY_TIMEOUT of MySQL.
+const OF_TIME: [u16; 5] = [LOCK_WAIT_TIMEOUT, 1213, 1317, 1969, 3024];
 /// ER_LOCK_WAIT_TIMEOUT.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 pub(super) const NO_ANSWER: &str = "no answer within the time-out";

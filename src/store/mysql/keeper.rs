@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
+use crate::store::StoreError;
 use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::dial::{Dialler, Link};
-use crate::store::mysql::errors::{not_now, timed_out, words};
-use crate::store::row::Row;
+use crate::store::mysql::errors::{not_now, refusal, timed_out, words};
+use crate::store::row::{self, Row};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,13 @@ pub(super) enum Failure {
     /// Others held every connection for longer than the time-out.
     #[error("all {0} connections are in use")]
     Busy(usize),
+    /// The server is well, and refuses this question: a row that a view cannot show, say.
+    #[error("{0}")]
+    Refused(String),
 }
+
+/// What a question brings, or why the server refuses it alone.
+type Told<T> = Result<T, String>;
 
 /// The connections.
 pub(super) struct Keeper {
@@ -65,6 +72,16 @@ struct State {
 struct Down {
     until: Instant,
     problem: Arc<str>,
+}
+
+impl Failure {
+    /// Of a question about this serial.
+    pub(super) fn about(self, serial: &Serial) -> StoreError {
+        match self {
+            Self::Refused(problem) => StoreError::BadRow { key: row::key(serial), problem },
+            failure => StoreError::unavailable(failure),
+        }
+    }
 }
 
 impl Keeper {
@@ -115,7 +132,7 @@ impl Keeper {
                     self.tell_shortage(&error);
                     problem = Some(error);
                 }
-                outcome => return outcome,
+                outcome => return outcome?.map_err(Failure::Refused),
             }
         }
     }
@@ -124,7 +141,7 @@ impl Keeper {
         &self,
         mut lease: Lease<'_>,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Told<T>, Failure> {
         if let Some(link) = &mut lease.link {
             match self.ask_patiently(link, question) {
                 Ok(rows) => {
@@ -149,7 +166,7 @@ impl Keeper {
     fn ask_anew<T>(
         &self,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
-    ) -> Result<(Link, T), Failure> {
+    ) -> Result<(Link, Told<T>), Failure> {
         let mut problems = Vec::new();
         let order = self.lock().order(Instant::now());
         for host in order {
@@ -165,7 +182,7 @@ impl Keeper {
         &self,
         host: usize,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
-    ) -> Result<(Link, T), String> {
+    ) -> Result<(Link, Told<T>), String> {
         let answer = self.dialler.dial(host).and_then(|mut link| {
             let rows = self.ask_patiently(&mut link, question).map_err(|error| words(&error))?;
             Ok((link, rows))
@@ -188,7 +205,7 @@ impl Keeper {
         &self,
         link: &mut Link,
         question: &impl Fn(&mut Link) -> mysql::Result<T>,
-    ) -> mysql::Result<T> {
+    ) -> mysql::Result<Told<T>> {
         let begun = Instant::now();
         let mut outcome = question(link);
         while outcome.as_ref().is_err_and(not_now) && begun.elapsed() < self.dialler.options.timeout
@@ -196,7 +213,31 @@ impl Keeper {
             thread::sleep(BEFORE_ASKING_AGAIN);
             outcome = question(link);
         }
-        outcome
+        match outcome {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => self.refused(link, question, error),
+        }
+    }
+
+    /// Whether a server that has refused a question is well, and refuses this one alone: it
+    /// answers another one, and says the same again. Were that taken for a server that is
+    /// away, what is kept about the serial would be given, and nobody would be told of any
+    /// other one.
+    fn refused<T>(
+        &self,
+        link: &mut Link,
+        question: &impl Fn(&mut Link) -> mysql::Result<T>,
+        error: mysql::Error,
+    ) -> mysql::Result<Told<T>> {
+        let probe = self.dialler.options.mapping.parameters(&Serial::PROBE, Dialect::Mysql);
+        let number = refusal(&error);
+        if number.is_none() || link.rows(&probe).is_err() {
+            return Err(error);
+        }
+        match question(link) {
+            Err(again) if refusal(&again) == number => Ok(Err(words(&again))),
+            again => again.map(Ok),
+        }
     }
 
     /// A kept connection, or the right to make one.

@@ -11,6 +11,7 @@ use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
 use crate::store::mysql::dial::Link;
+use crate::store::mysql::keeper::Failure;
 use crate::store::mysql::values::columns;
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
@@ -25,7 +26,11 @@ impl Mysql {
         let asker = Asker { mapping, dialect: Dialect::Mysql, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| {
             let question = |link: &mut Link| link.rows_by(statement, parameters, columns);
-            self.keeper.ask_by(&question).map_err(StoreError::unavailable)
+            match self.keeper.ask_by(&question) {
+                Ok(rows) => Ok(Some(rows)),
+                Err(Failure::Refused(_)) => Ok(None),
+                Err(failure) => Err(StoreError::unavailable(failure)),
+            }
         };
         asker.find_many(serials, ask, |serial| self.find(issuer, serial))
     }

@@ -8,7 +8,7 @@ use crate::status::IssuerId;
 use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter};
-use crate::store::sqlite::{Sqlite, columns};
+use crate::store::sqlite::{Failure, Sqlite};
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
@@ -20,12 +20,11 @@ impl Sqlite {
     ) -> Result<Vec<Found>, StoreError> {
         let mapping = &self.options.mapping;
         let asker = Asker { mapping, dialect: Dialect::Sqlite, odd_rows: &self.odd_rows };
-        let ask = |statement: &str, parameters: &[Parameter]| {
-            let rows = self.ask(|connection| {
-                let mut statement = connection.prepare_cached(statement)?;
-                statement.query_map(params_from_iter(parameters), columns)?.collect()
-            });
-            rows.map_err(StoreError::unavailable)
+        let ask = |statement: &str, parameters: &[Parameter]| match self.rows(statement, parameters)
+        {
+            Ok(rows) => Ok(Some(rows)),
+            Err(Failure::Refused(_)) => Ok(None),
+            Err(failure) => Err(StoreError::unavailable(failure)),
         };
         asker.find_many(serials, ask, |serial| self.find(issuer, serial))
     }
