@@ -16,6 +16,7 @@ mod many;
 mod refused;
 mod replaced;
 mod servers;
+mod session;
 mod tables;
 
 /// A table that takes any row, and the store that reads it.

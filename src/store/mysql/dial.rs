@@ -208,8 +208,11 @@ pub fn get_ready() {
     let _ = thread::Builder::new().name("database".into()).spawn(compile);
 }
 
-/// Sets up the session. A TIMESTAMP column is told in the session's zone; each find
-/// sees the table as it is, not a snapshot of earlier.
+/// Sets up the session. A TIMESTAMP column is told in the session's zone; no limit of the
+/// server hides a row that says revoked.
+///
+/// Each find sees the table as it is, not a snapshot of earlier: autocommit, which ends a
+/// transaction that `init_connect` has begun only where it was off.
 ///
 /// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
 /// that the others have written, and fail when it cannot know. Otherwise one that was
@@ -217,12 +220,18 @@ pub fn get_ready() {
 /// revoked.
 ///
 /// `lock_wait_timeout` has the server give up a question that waits for a locked table
-/// soon after nobody here waits for it any more. By itself it does so after a day, and
-/// does not see before that the connection is closed.
+/// soon after nobody here waits for it any more, `max_statement_time` (in MySQL
+/// `max_execution_time`) one that takes long. By itself it does so after a day, or never,
+/// and does not see before that the connection is closed.
 fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
     let seconds = timeout.as_secs() + 1;
-    let session =
-        format!("SET time_zone = '+00:00', autocommit = 1, lock_wait_timeout = {seconds}");
+    // What stands in the one comment is for MariaDB alone, in the other for MySQL.
+    let session = format!(
+        "SET time_zone = '+00:00', sql_select_limit = {}, autocommit = 0, autocommit = 1, \
+         lock_wait_timeout = {seconds} /*M!100101 , max_statement_time = {seconds} */ \
+         /*!50708 , max_execution_time = {seconds}000 */",
+        u64::MAX
+    );
     match conn.query_drop(format!("{session}, wsrep_sync_wait = 1")) {
         // A server that has never heard of Galera; it has set nothing.
         Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {
