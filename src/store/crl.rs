@@ -73,9 +73,11 @@ impl Crl {
     #[must_use]
     pub fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
         let Options { path, unlisted, issuer } = options;
+        let by = Arc::clone(&clock);
         let parse = move |octets: &[u8], before: Option<&List>| {
             let list = List::parse(octets, &issuer, unlisted)?;
-            before.map_or(Ok(()), |before| list.follows(before)).map(|()| list)
+            let Some(before) = before else { return Ok(list) };
+            list.following(before, by.now().saturating_add(SLACK))
         };
         let file = Watched::new(&path, Changes::Anyhow, Arc::clone(&clock), parse);
         Self { file, unlisted, clock }

@@ -25,11 +25,20 @@ use crate::time::{Timestamp, Validity};
 pub(super) struct List {
     pub listing: Listing,
     pub validity: Validity,
+    edition: Edition,
+    /// The newest list that had begun when this one was read, where it had not.
+    begun_before: Option<Edition>,
+    /// Entries with a reasonCode that there is not.
+    pub unknown_reasons: usize,
+}
+
+/// What tells which of two lists is the newer one.
+#[derive(Clone, Debug)]
+struct Edition {
+    this_update: Timestamp,
     /// The octets of its cRLNumber (RFC 5280 section 5.2.3), as few as it needs, where it has
     /// one.
     number: Option<Vec<u8>>,
-    /// Entries with a reasonCode that there is not.
-    pub unknown_reasons: usize,
 }
 
 impl List {
@@ -72,30 +81,48 @@ impl List {
             next_update: next_update.timestamp()?,
         };
         let (entries, unknown_reasons) = entries(tbs.revoked_certificates)?;
-        Ok(Self { listing: Listing::new(entries), validity, number, unknown_reasons })
+        Ok(Self {
+            listing: Listing::new(entries),
+            validity,
+            edition: Edition { this_update: validity.this_update, number },
+            begun_before: None,
+            unknown_reasons,
+        })
     }
 
-    /// Whether it is no older than the list that was read before, of the same CA: an older
-    /// one, as from a mirror that is behind, lacks what was revoked since.
-    pub(super) fn follows(&self, before: &Self) -> Result<(), String> {
-        let is_older = self.validity.this_update < before.validity.this_update;
-        let is_lower = match (&self.number, &before.number) {
-            (Some(own), Some(other)) => (own.len(), own) < (other.len(), other),
-            _ => false,
+    /// Takes the place of the list that was read before, of the same CA, if it is no older: an
+    /// older one, as from a mirror that is behind, lacks what was revoked since. One that has
+    /// not begun by `now`, as the clock of the CA was wrong, keeps none out that has.
+    pub(super) fn following(mut self, before: &Self, now: Timestamp) -> Result<Self, String> {
+        let newest = match before.edition.this_update <= now {
+            true => Some(&before.edition),
+            false => before.begun_before.as_ref(),
         };
-        match is_older || is_lower {
-            true => Err(format!(
-                "older than the list that was read before: {self}, that one {before}, wanted: \
-                 the newest one, or a restart, which takes the one that is there"
-            )),
-            false => Ok(()),
+        if let Some(newest) = newest.filter(|newest| self.edition.is_older_than(newest)) {
+            return Err(format!(
+                "older than the list that was read before: {}, that one {newest}, wanted: \
+                 the newest one, or a restart, which takes the one that is there",
+                self.edition
+            ));
         }
+        self.begun_before = newest.cloned();
+        Ok(self)
     }
 }
 
-impl fmt::Display for List {
+impl Edition {
+    fn is_older_than(&self, other: &Self) -> bool {
+        let is_lower = match (&self.number, &other.number) {
+            (Some(own), Some(other)) => (own.len(), own) < (other.len(), other),
+            _ => false,
+        };
+        self.this_update < other.this_update || is_lower
+    }
+}
+
+impl fmt::Display for Edition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {}", self.validity.this_update)?;
+        write!(f, "from {}", self.this_update)?;
         let Some(number) = &self.number else { return Ok(()) };
         write!(f, " with the number 0x{}", hex::text(number))
     }

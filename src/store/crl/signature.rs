@@ -1,5 +1,8 @@
 //! Whether a CRL is signed by the key of its CA.
 
+#![expect(clippy::result_large_err, reason = "the size of the asn1 crate's ParseError is its own")]
+
+use asn1::{Asn1Read, ObjectIdentifier, Tlv};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
@@ -29,7 +32,7 @@ pub(super) fn verify(
             .and_then(|mut verifier| verifier.verify_oneshot(signature, signed)),
         // Its parameters have too many forms.
         Some(Algorithm::RsaPssSha256) => X509Crl::from_der(der).and_then(|crl| crl.verify(key)),
-        None if algorithm.get(2..).is_some_and(|rest| rest.starts_with(RSASSA_PSS)) => {
+        None if is_pss_with_sha2(algorithm) => {
             X509Crl::from_der(der).and_then(|crl| crl.verify(key))
         }
         None => return Err("signed by an algorithm that is not supported, wanted SHA-2".into()),
@@ -41,5 +44,44 @@ pub(super) fn verify(
     }
 }
 
-/// DER of id-RSASSA-PSS (RFC 4055 section 3.1).
-const RSASSA_PSS: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+/// Whether it is RSASSA-PSS over a hash of SHA-2. One that is not named is SHA-1.
+fn is_pss_with_sha2(algorithm: &[u8]) -> bool {
+    asn1::parse_single::<PssIdentifier<'_>>(algorithm).is_ok_and(|pss| {
+        let hash = pss.parameters.hash_algorithm;
+        pss.algorithm == RSASSA_PSS && hash.is_some_and(|hash| SHA_2.contains(&hash.algorithm))
+    })
+}
+
+/// AlgorithmIdentifier with RSASSA-PSS-params (RFC 4055 section 3.1).
+#[derive(Asn1Read)]
+struct PssIdentifier<'a> {
+    algorithm: ObjectIdentifier,
+    parameters: PssParameters<'a>,
+}
+
+#[derive(Asn1Read)]
+struct PssParameters<'a> {
+    #[explicit(0)]
+    hash_algorithm: Option<HashIdentifier<'a>>,
+    #[explicit(1)]
+    _mask_gen_algorithm: Option<Tlv<'a>>,
+    #[explicit(2)]
+    _salt_length: Option<u64>,
+    #[explicit(3)]
+    _trailer_field: Option<u8>,
+}
+
+#[derive(Asn1Read)]
+struct HashIdentifier<'a> {
+    algorithm: ObjectIdentifier,
+    _parameters: Option<Tlv<'a>>,
+}
+
+/// id-RSASSA-PSS.
+const RSASSA_PSS: ObjectIdentifier = asn1::oid!(1, 2, 840, 113549, 1, 1, 10);
+/// SHA-256, SHA-384 and SHA-512 (RFC 4055 section 2.1).
+const SHA_2: [ObjectIdentifier; 3] = [
+    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 1),
+    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 2),
+    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 3),
+];

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::status::{Basis, CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::crl::{Authority, Crl, Options, Unlisted};
 use ocsp_fcgi::store::{Finding, StatusStore};
@@ -225,24 +226,19 @@ fn a_list_of_two_algorithms_or_with_an_entry_that_means_something_else_is_refuse
 
 #[test]
 fn lists_signed_by_every_kind_of_key_are_verified() {
-    use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
-    let pss = &["-sigopt", "rsa_padding_mode:pss"][..];
     for (kind, options) in [
         (KeyKind::Rsa2048, &["-md", "sha256"][..]),
         (KeyKind::Rsa2048, &["-md", "sha384"]),
         (KeyKind::Rsa2048, &["-md", "sha512"]),
-        (KeyKind::Rsa2048, &[pss, &["-md", "sha256"]].concat()),
-        (KeyKind::Rsa2048, &[pss, &["-md", "sha512", "-sigopt", "rsa_pss_saltlen:20"]].concat()),
+        (KeyKind::Rsa2048, &[PSS, &["-md", "sha256"]].concat()),
+        (KeyKind::Rsa2048, &[PSS, &["-md", "sha512", "-sigopt", "rsa_pss_saltlen:20"]].concat()),
         (KeyKind::P256, &["-md", "sha512"]),
         (KeyKind::P384, &["-md", "sha384"]),
         (KeyKind::P521, &["-md", "sha512"]),
         (KeyKind::Ed25519, &["-md", "null"]),
         (KeyKind::Ed448, &["-md", "null"]),
     ] {
-        let ca = OpensslCa::new("/CN=Test CA");
-        let throwaway = ThrowawayCa::new("Test CA", kind, SystemClock.now()).unwrap();
-        throwaway.identity.write_certificate(&ca.path("ca.crt")).unwrap();
-        throwaway.identity.write_key(&ca.path("ca.key")).unwrap();
+        let ca = with_key(kind);
         ca.write_crl("ca.crl", &[options, &["-crlexts", "heard_of"]].concat());
         let [good, bad] =
             [ca.certificate(), OpensslCa::new("/CN=Test CA").certificate()].map(|certificate| {
@@ -250,6 +246,18 @@ fn lists_signed_by_every_kind_of_key_are_verified() {
             });
         assert_eq!(status(&good, "77"), Some(CertStatus::Good), "{kind:?} {options:?}");
         assert!(unavailable(&bad, "77").contains("signature"), "{kind:?} {options:?}");
+    }
+}
+
+// rule: ANS-1
+#[test]
+fn a_list_signed_over_sha_1_is_refused_by_either_padding() {
+    let ca = with_key(KeyKind::Rsa2048);
+    for padding in [&[][..], PSS] {
+        ca.write_crl("ca.crl", &[padding, &["-md", "sha1", "-crlexts", "heard_of"]].concat());
+        let path = ca.path("ca.crl");
+        let store = store(&path, &ca.certificate(), Unlisted::Good, Arc::new(SystemClock));
+        assert!(unavailable(&store, "77").contains("wanted SHA-2"), "{padding:?}");
     }
 }
 
@@ -323,6 +331,47 @@ fn a_list_older_than_the_one_that_was_read_takes_no_revocation_back() {
     }
 }
 
+// rule: ANS-1, ANS-5
+#[test]
+fn a_list_from_the_future_keeps_none_out_but_those_that_are_older_than_the_last_one() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("one", &[]));
+    let at = |time: &str| {
+        ca.write_crl("new.crl", &["-crl_lastupdate", time, "-crldays", "3000"]);
+        fs::read(ca.path("new.crl")).unwrap()
+    };
+    let older = at("20260101000000Z");
+    let first = at("20260102000000Z");
+    let of_the_future = at("20400101000000Z");
+    ca.revoke("one", &[]);
+    let right = at("20260103000000Z");
+    let path = ca.path("ca.crl");
+    replace(&path, &first);
+    let store = store(&path, &ca.certificate(), Unlisted::Good, Arc::new(SystemClock));
+    assert_eq!(status(&store, &serial), Some(CertStatus::Good));
+    for _ in 0..2 {
+        replace(&path, &of_the_future);
+        assert!(unavailable(&store, &serial).contains("begins only on 2040-01-01"));
+    }
+    replace(&path, &older);
+    // Nothing of it is said, and so what was read before says the same.
+    assert!(unavailable(&store, &serial).contains("begins only on 2040-01-01"));
+    replace(&path, &right);
+    until(|| find(&store, &serial).is_ok());
+    assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+    replace(&path, &first);
+    assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+}
+
+/// A CA with another key.
+fn with_key(kind: KeyKind) -> OpensslCa {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let throwaway = ThrowawayCa::new("Test CA", kind, SystemClock.now()).unwrap();
+    throwaway.identity.write_certificate(&ca.path("ca.crt")).unwrap();
+    throwaway.identity.write_key(&ca.path("ca.key")).unwrap();
+    ca
+}
+
 fn store(path: &Path, ca: &X509, unlisted: Unlisted, clock: Arc<dyn Clock>) -> Crl {
     let subject = ca.subject_name().to_der().unwrap();
     let issuer = Authority { subject, key: ca.public_key().unwrap() };
@@ -341,6 +390,7 @@ fn signed_anew(ca: &OpensslCa, list: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>
     sequence(&[&tbs, algorithm, &tlv(3, &[&[0], &signature])])
 }
 
+const PSS: &[&str] = &["-sigopt", "rsa_padding_mode:pss"];
 /// Content octets of 2.5.29.21 and 2.5.29.29.
 const REASON_CODE: &[u8] = &[0x55, 29, 21];
 const CERTIFICATE_ISSUER: &[u8] = &[0x55, 29, 29];
