@@ -25,9 +25,9 @@ pub struct IndexTxt {
 #[derive(Debug)]
 struct Index {
     listing: Listing,
-    /// What is wrong with the lines of the serials that make no sense.
+    /// What is wrong with the lines of serials that make no sense, of so many as are kept.
     problems: HashMap<Serial, String>,
-    /// What somebody should mend although there is an answer.
+    /// What somebody should mend although there is an answer, of so many as are told.
     oddities: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl IndexTxt {
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
         let parse = |octets: &[u8], _: Option<&Index>| {
             let index = Index::parse(octets)?;
-            for oddity in index.oddities.iter().take(MOST_TOLD) {
+            for oddity in &index.oddities {
                 log::warn!("odd line in index.txt: {oddity}");
             }
             Ok(index)
@@ -87,7 +87,7 @@ impl StatusStore for IndexTxt {
             (Some(Said::Good), Age::Current) => Ok(Some(CertRecord::listed(CertStatus::Good))),
             (Some(Said::Nonsense), Age::Current) => Err(StoreError::BadRow {
                 key: serial.to_string(),
-                problem: content.value.problems.get(serial).cloned().unwrap_or_default(),
+                problem: content.value.problem(serial),
             }),
             (None, Age::Current) => Ok(None),
         }
@@ -138,12 +138,18 @@ impl Index {
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            let mut odd = |problem| oddities.push(format!("line {number}: {problem}"));
+            let mut odd = |problem| {
+                if oddities.len() < MOST_TOLD {
+                    oddities.push(format!("line {number}: {problem}"));
+                }
+            };
             match read(line, &mut odd).map_err(|problem| format!("line {number}: {problem}"))? {
                 Line::Of(serial, said) => entries.push((serial, said)),
                 Line::Broken(serial, problem) => {
                     entries.push((serial, Said::Nonsense));
-                    problems.insert(serial, format!("line {number}: {problem}"));
+                    if problems.len() < MOST_PROBLEMS {
+                        problems.insert(serial, format!("line {number}: {problem}"));
+                    }
                 }
                 Line::Nothing => {}
             }
@@ -163,6 +169,12 @@ impl Index {
             oddities.push(format!("serial numbers that stand on several lines: {twice}"));
         }
         Self { listing, problems, oddities }
+    }
+
+    /// What is wrong with the line of a serial that makes no sense.
+    fn problem(&self, serial: &Serial) -> String {
+        let others = || format!("a line as {MOST_PROBLEMS} before it, which make no sense");
+        self.problems.get(serial).cloned().unwrap_or_else(others)
     }
 }
 
@@ -272,6 +284,8 @@ fn read_reason(text: &str) -> Option<Option<RevocationReason>> {
 const FIELDS: usize = 6;
 /// More lines with something wrong are not told one by one.
 const MOST_TOLD: usize = 5;
+/// Of a million lines that make no sense the problems would take more memory than the rest.
+const MOST_PROBLEMS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -357,6 +371,24 @@ mod tests {
             // One that could be understood does not make it good.
             let index = parse(&format!("{line}\nV\t330101000000Z\t\t0A1B\tunknown\t/CN=a\n"));
             assert_eq!(said(&index, "0a1b"), Some(Said::Nonsense), "{line}");
+        }
+    }
+
+    #[test]
+    fn of_many_lines_with_something_wrong_some_are_told_and_all_count() {
+        let broken = |number: u32| format!("V\t330101000000Z\t\t{number:08X}\n");
+        let odd = |number: u32| {
+            format!("R\t330101000000Z\t250102030405Z,lost\t{number:08X}\tunknown\t/CN=a\n")
+        };
+        let text: String =
+            (0..4000).map(|number| broken(2 * number) + &odd(2 * number + 1)).collect();
+        let index = parse(&text);
+        assert_eq!((index.problems.len(), index.oddities.len()), (MOST_PROBLEMS, MOST_TOLD));
+        for (number, told) in [(0, "line 1: wanted six fields"), (7998, "a line as 1000 before it")]
+        {
+            let serial = Serial::from_hex(&format!("{number:08x}")).unwrap();
+            assert_eq!(index.listing.find(&serial), Some(Said::Nonsense));
+            assert!(index.problem(&serial).starts_with(told), "{}", index.problem(&serial));
         }
     }
 

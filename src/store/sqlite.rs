@@ -297,6 +297,7 @@ impl ToSql for Parameter {
             Self::Null => ValueRef::Null,
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
             Self::Octets(octets) => ValueRef::Blob(octets),
         }))
     }
@@ -334,7 +335,9 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<row::Row> {
     let octets = |index| match row.get_ref(index)? {
         ValueRef::Text(text) | ValueRef::Blob(text) => Ok(Some(text.to_vec())),
         ValueRef::Integer(number) => Ok(Some(number.to_string().into_bytes())),
-        ValueRef::Null | ValueRef::Real(_) => Ok::<_, rusqlite::Error>(None),
+        // Of which no serial and no word is made.
+        ValueRef::Real(number) => Ok(Some(format!("REAL {number}").into_bytes())),
+        ValueRef::Null => Ok::<_, rusqlite::Error>(None),
     };
     let text = |index| {
         let octets = octets(index)?;

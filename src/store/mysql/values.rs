@@ -19,6 +19,9 @@ pub(super) fn columns(row: &mysql::Row) -> Row {
         Some(Value::Bytes(bytes)) => Some(bytes.clone()),
         Some(Value::Int(number)) => Some(number.to_string().into_bytes()),
         Some(Value::UInt(number)) => Some(number.to_string().into_bytes()),
+        // Of which no serial and no word is made.
+        Some(Value::Float(number)) => Some(format!("FLOAT {number}").into_bytes()),
+        Some(Value::Double(number)) => Some(format!("DOUBLE {number}").into_bytes()),
         _ => None,
     };
     let text = |index| octets(index).map(|text| String::from_utf8_lossy(&text).into_owned());
@@ -44,6 +47,7 @@ pub(super) fn value(parameter: &Parameter) -> Value {
         Parameter::Null => Value::NULL,
         Parameter::Text(text) => Value::from(text),
         Parameter::Integer(number) => Value::Int(*number),
+        Parameter::Real(number) => Value::Double(*number),
         Parameter::Octets(octets) => Value::from(octets),
     }
 }

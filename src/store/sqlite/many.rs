@@ -52,7 +52,10 @@ fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
             (key, text.to_vec())
         }
         ValueRef::Blob(octets) => (Some(Parameter::Octets(octets.to_vec())), octets.to_vec()),
-        ValueRef::Real(_) | ValueRef::Null => (None, Vec::new()),
+        ValueRef::Real(number) => {
+            (Some(Parameter::Real(number)), format!("REAL {number}").into_bytes())
+        }
+        ValueRef::Null => (None, Vec::new()),
     };
     let second = match row.get_ref(1)? {
         ValueRef::Text(octets) | ValueRef::Blob(octets) => Some(octets.to_vec()),

@@ -85,6 +85,47 @@ fn every_row_is_met_once_page_by_page() {
 }
 
 #[test]
+fn a_serial_that_was_stored_as_a_floating_point_number_is_none_and_ends_nothing() {
+    let world = World::new(On::Sqlite);
+    world.run("CREATE TABLE certs (number NUMERIC, state TEXT, at TEXT, why TEXT)");
+    world.run(
+        "INSERT INTO certs VALUES (17, 'Valid', NULL, NULL), (NULL, 'Valid', NULL, NULL), \
+         ('53124676113289339881255524899894931150852478432', 'Valid', NULL, NULL), \
+         ('0x0a1b', 'Valid', NULL, NULL), (18.5, 'Valid', NULL, NULL)",
+    );
+    let mapping = mapped("number", "state", "at", "why");
+    let store = world.store(Mapping { serial: SerialFormat::Decimal, ..mapping });
+    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let page = pages.next_page().unwrap().unwrap();
+    assert_eq!(page.listed.len(), 1);
+    assert_eq!(
+        page.unreadable,
+        ["REAL 18.5", "REAL 53124676113289340000000000000000000000000000000", "0x0a1b"]
+    );
+    assert!(pages.next_page().unwrap().is_none());
+    // The number that it was.
+    let found = find(&*store, "094e315fa6adb9bc3ea20564a7b22ee6ebaa55e0");
+    let said = format!("{found:?}");
+    assert!(
+        matches!(found, Err(StoreError::BadRow { .. })) && said.contains("REAL 5312"),
+        "{said}"
+    );
+    // Behind so many that they fill a page.
+    world.run(
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1000) \
+         INSERT INTO certs SELECT n + 0.5, 'Valid', NULL, NULL FROM c",
+    );
+    world.run("INSERT INTO certs VALUES (2000, 'Valid', NULL, NULL)");
+    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let (mut listed, mut unreadable) = (0, 0);
+    while let Some(page) = pages.next_page().unwrap() {
+        listed += page.listed.len();
+        unreadable += page.unreadable.len();
+    }
+    assert_eq!((listed, unreadable), (2, 1003));
+}
+
+#[test]
 fn columns_of_every_type_are_gone_through_and_looked_up() {
     for (on, format, kind, make) in [
         (On::Maria, SerialFormat::Decimal, "VARCHAR(60)", "CONCAT(n * 1000003, '')"),
