@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 #[derive(Debug)]
 pub(crate) struct Peer<S> {
     socket: OwnedFd,
+    accepted: Instant,
     /// `None` until the first octet has come.
     pub(crate) session: Option<S>,
     /// What has come and is not consumed, while no worker serves the connection.
@@ -52,6 +53,7 @@ impl<S> Peer<S> {
     pub(crate) fn new(socket: OwnedFd, held: Held) -> Self {
         Self {
             socket,
+            accepted: Instant::now(),
             session: None,
             leftover: Vec::new(),
             request_deadline: None,
@@ -60,6 +62,11 @@ impl<S> Peer<S> {
             ending: false,
             held,
         }
+    }
+
+    /// Whether it came a moment ago, and its first octet is about to come.
+    pub(crate) fn is_beginning(&self, now: Instant) -> bool {
+        self.session.is_none() && now.saturating_duration_since(self.accepted) < FIRST_REQUEST_TIME
     }
 
     /// Takes what has come into `space`, which must not be empty.
@@ -165,6 +172,8 @@ impl<S> AsFd for Peer<S> {
     }
 }
 
+/// More than a round trip; who never sends delays others, and a stop, by no more than that.
+pub(crate) const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 const SEND_PIECE: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use rustix::io::{self, Errno};
 
 use crate::accept::Trouble;
 use crate::crew::Patience;
-use crate::peer::Peer;
+use crate::peer::{Peer, Received};
 
 /// Where one worker waits for all.
 #[derive(Debug)]
@@ -242,11 +242,17 @@ impl<S> Poller<S> {
         self.lock().take_out(|_| true)
     }
 
-    /// Takes out the connection that has been without a request for longest.
-    pub(crate) fn longest_idle(&self) -> Option<Box<Peer<S>>> {
+    /// Takes out the connection that has been without a request for longest; none that has
+    /// just come, or has sent one that nobody has taken yet.
+    pub(crate) fn longest_idle(&self, now: Instant) -> Option<Box<Peer<S>>> {
         let mut watched = self.lock();
-        let idle = watched.resting().filter(|(_, one)| one.waiting == Waiting::ForRequest);
-        let (token, _) = idle.min_by_key(|(_, resting)| resting.since)?;
+        let idle = watched.resting().filter(|(_, resting)| {
+            resting.waiting == Waiting::ForRequest && !resting.peer.is_beginning(now)
+        });
+        let (token, longest) = idle.min_by_key(|(_, resting)| resting.since)?;
+        if matches!(longest.peer.look(), Received::Octets(_)) {
+            return None; // it makes room, or rests, once that is answered
+        }
         watched.remove(token)
     }
 
@@ -463,12 +469,35 @@ mod tests {
         rests(&poller, busy, Waiting::ForRest, later);
         rests(&poller, first, Waiting::ForRequest, later);
         rests(&poller, second, Waiting::ForRequest, later);
-        let longest = poller.longest_idle().unwrap();
+        let longest = poller.longest_idle(later).unwrap();
         assert_eq!(format!("{:?}", longest.as_fd()), first_fd);
-        assert!(poller.longest_idle().is_some());
-        assert!(poller.longest_idle().is_none());
+        assert!(poller.longest_idle(later).is_some());
+        assert!(poller.longest_idle(later).is_none());
         let left = poller.dismiss_all();
         assert_eq!(format!("{:?}", left[0].as_fd()), busy_fd);
+    }
+
+    #[test]
+    fn one_that_is_about_to_ask_or_has_asked_makes_no_room() {
+        let poller = Poller::new().unwrap();
+        let later = later();
+        let (asking, mut theirs) = peer();
+        rests(&poller, asking, Waiting::ForRequest, later);
+        let now = Instant::now();
+        assert!(poller.longest_idle(now).is_none(), "it has just come");
+        let (mut served, _a) = peer();
+        served.session = Some(());
+        let served_fd = format!("{:?}", served.as_fd());
+        rests(&poller, served, Waiting::ForRequest, later);
+        let longest = poller.longest_idle(now).unwrap();
+        assert_eq!(format!("{:?}", longest.as_fd()), served_fd);
+        theirs.write_all(b"x").unwrap();
+        assert!(poller.longest_idle(later).is_none(), "it has asked");
+        drop(woken(&poller));
+        let (gone, theirs) = peer();
+        rests(&poller, gone, Waiting::ForRequest, later);
+        drop(theirs);
+        assert!(poller.longest_idle(later).is_some());
     }
 
     #[test]

@@ -311,7 +311,7 @@ impl<P: Protocol> Pool<P> {
                 self.report(error);
                 self.open.fetch_sub(1, SeqCst);
                 self.paused.store(true, SeqCst);
-                match self.poller.longest_idle() {
+                match self.poller.longest_idle(Instant::now()) {
                     Some(longest_idle) => self.close(longest_idle), // and look again
                     None => self.progress.ring(),                   // and look again in a while
                 }
@@ -345,7 +345,7 @@ impl<P: Protocol> Pool<P> {
         if self.open.fetch_add(1, SeqCst) < limit {
             return true;
         }
-        if let Some(longest_idle) = self.poller.longest_idle() {
+        if let Some(longest_idle) = self.poller.longest_idle(Instant::now()) {
             drop(longest_idle);
             self.open.fetch_sub(1, SeqCst);
             return true;
@@ -355,6 +355,7 @@ impl<P: Protocol> Pool<P> {
         if self.open.load(SeqCst) < limit {
             self.resume(); // one has been closed in between
         }
+        self.progress.ring(); // and look again in a while: one that has just come may be silent
         false
     }
 
@@ -439,7 +440,9 @@ mod tests {
         assert!(!pool.enter() && pool.is_paused(), "it is being served");
         let later = Instant::now() + Duration::from_secs(60);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        pool.rest(Box::new(Peer::new(ours.into(), Held::default())), Waiting::ForRequest, later);
+        let mut peer = Box::new(Peer::new(ours.into(), Held::default()));
+        peer.session = Some(ClosesAtOnce);
+        pool.rest(peer, Waiting::ForRequest, later);
         assert!(!pool.is_paused(), "nobody would look at the listeners again");
         assert!(pool.enter());
         assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 1));

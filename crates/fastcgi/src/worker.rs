@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::peer::{Peer, Received};
+use crate::peer::{FIRST_REQUEST_TIME, Peer, Received};
 use crate::poller::Waiting;
 use crate::pool::{Phase, Pool};
 use crate::server::{Activity, Advance, Protocol, Session, Settings, Then};
@@ -281,8 +281,6 @@ const INPUT_BYTES: usize = 66 * 1024;
 /// What a worker keeps of the output buffer for the next connection.
 const OUTPUT_BYTES: usize = 64 * 1024;
 const UNCONSUMED_BYTES: usize = crate::server::MAX_UNCONSUMED;
-/// More than a round trip; a stop takes no longer for those who never send.
-const FIRST_REQUEST_TIME: Duration = Duration::from_millis(200);
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 8 << 20;
 
