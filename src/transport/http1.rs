@@ -137,6 +137,9 @@ impl Http1Session {
         while let Some(after) = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n")) {
             *rest = after;
         }
+        if rest.is_empty() {
+            return Step::Wait; // as after each request
+        }
         let head = match Head::parse(rest) {
             Ok(Some(head)) => head,
             Ok(None) => return Step::Wait,
