@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,8 +34,20 @@ impl Service {
 
     /// Goes on with another one; exchanges under way end with the old one.
     pub fn replace(&self, responder: Responder) {
-        self.responder.store(Arc::new(responder));
+        retire(self.responder.swap(Arc::new(responder)));
     }
+}
+
+/// Drops a responder once nobody uses it any more; not in a worker that was the last to, as
+/// others wait to be served by that while it frees all that was kept in memory.
+fn retire(old: Arc<Responder>) {
+    let last = move || {
+        while Arc::strong_count(&old) > 1 {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+    };
+    // Without a thread the last one to use it drops it.
+    let _ = thread::Builder::new().name("retired".to_owned()).spawn(last);
 }
 
 impl Exchange for Service {
@@ -97,10 +110,13 @@ thread_local! {
 /// Octets of a URL or a body that are read before anybody else is called. The requests of
 /// nearly all clients are a tenth of that.
 const READ_AT_ONCE: usize = 1024;
+/// At whether a responder is still in use.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::mpsc::{self, Sender};
 
     use super::*;
     use crate::responder::Capacity;
@@ -108,14 +124,17 @@ mod tests {
     use crate::responder::policy::Policy;
     use crate::responder::presigned::Presigned;
     use crate::responder::signing::Signing;
-    use crate::time::SystemClock;
+    use crate::time::{Clock, SystemClock, Timestamp};
+
+    fn responder(clock: Arc<dyn Clock>) -> Responder {
+        let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
+        let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
+        Responder::new(issuers, Presigned::default(), policy, clock, capacity)
+    }
 
     /// Whether another thread is called in place of the one that answers.
     fn calls(method: &str, octets: usize) -> bool {
-        let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
-        let (issuers, clock) = (Issuers::new(Vec::new()), Arc::new(SystemClock));
-        let policy = Policy::default();
-        let responder = Responder::new(issuers, Presigned::default(), policy, clock, capacity);
+        let responder = responder(Arc::new(SystemClock));
         let (text, called) = (vec![b'/'; octets], Cell::new(false));
         let (request_uri, body) = match method {
             "GET" => (&text[..], &b""[..]),
@@ -125,6 +144,34 @@ mod tests {
         let request = HttpRequest { method, request_uri, body, if_none_match: b"" };
         let _answer = Service::new(responder).handle(&request, &|| called.set(true));
         called.get()
+    }
+
+    /// Goes with its responder, and tells which thread that was in.
+    struct TellsItsEnd(Sender<Option<String>>);
+
+    impl Clock for TellsItsEnd {
+        fn now(&self) -> Timestamp {
+            SystemClock.now()
+        }
+    }
+
+    impl Drop for TellsItsEnd {
+        fn drop(&mut self) {
+            self.0.send(thread::current().name().map(str::to_owned)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_last_to_use_a_replaced_responder_does_not_free_it() {
+        let (sender, ends) = mpsc::channel();
+        let service = Service::new(responder(Arc::new(TellsItsEnd(sender))));
+        let request_uri = vec![b'/'; READ_AT_ONCE + 1];
+        let body = Body::Whole(b"");
+        let request =
+            HttpRequest { method: b"GET", request_uri: &request_uri, body, if_none_match: b"" };
+        // In the middle of an exchange.
+        service.handle(&request, &|| service.replace(responder(Arc::new(SystemClock))));
+        assert_eq!(ends.recv_timeout(Duration::from_secs(20)).unwrap().as_deref(), Some("retired"));
     }
 
     #[test]

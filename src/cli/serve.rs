@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::app::{self, Keys, Shared};
-use crate::config::{Config, UnixSocket};
+use crate::config::{Config, Limits, UnixSocket};
 use crate::http::Exchange;
 use crate::logging::{Launcher, quoted};
 use crate::service::Service;
@@ -50,16 +50,17 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
         Some(_) => Launcher::WebServer,
         None => Launcher::Operator,
     };
-    let (mut config, _log) = super::start(config, launcher)?;
-    config.limits.connections = room_for_connections(config.limits.connections);
+    let (config, _log) = super::start(config, launcher)?;
+    let connections = room_for_connections(config.limits.connections);
+    let limits = Limits { connections, ..config.limits.clone() };
     let shared = Shared::new(&config);
     let (responder, warnings) = app::responder(&config, &shared, Keys::AtOnce)?;
     app::try_out(&responder)?;
     report(&warnings);
     let service = Arc::new(Service::new(responder));
     let handler: Arc<dyn Exchange> = Arc::clone(&service) as _;
-    let front = Front::new(handler, Arc::new(SystemClock), fastcgi_limits(&config));
-    let mut server = Server::new(front, settings(&config))?;
+    let front = Front::new(handler, Arc::new(SystemClock), fastcgi_limits(&limits));
+    let mut server = Server::new(front, settings(&limits))?;
     if arguments.until_eof {
         watch_stdin(server.handle())?;
     }
@@ -216,21 +217,21 @@ fn describe(listener: &Listener) -> String {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(limits: &Limits) -> Settings {
     Settings {
-        workers: config.limits.workers,
-        connections: config.limits.connections,
-        read_timeout: config.limits.read_timeout,
-        idle_timeout: config.limits.idle_timeout,
-        write_timeout: config.limits.read_timeout,
+        workers: limits.workers,
+        connections: limits.connections,
+        read_timeout: limits.read_timeout,
+        idle_timeout: limits.idle_timeout,
+        write_timeout: limits.read_timeout,
         ..Settings::default()
     }
 }
 
-fn fastcgi_limits(config: &Config) -> fastcgi::connection::Limits {
+fn fastcgi_limits(limits: &Limits) -> fastcgi::connection::Limits {
     fastcgi::connection::Limits {
-        stdin_bytes: config.limits.request_bytes,
-        connections: config.limits.connections,
+        stdin_bytes: limits.request_bytes,
+        connections: limits.connections,
         ..Default::default()
     }
 }
@@ -300,8 +301,10 @@ fn reload(current: &Current) {
         for warning in warnings {
             log::warn!("configuration: {warning}");
         }
-        // These stay with the process, and the rest must agree with them.
-        config.limits = current.config.load().limits.clone();
+        let kept = config.keep_what_takes_a_restart(&current.config.load());
+        if !kept.is_empty() {
+            log::warn!("changed, and needs a restart to take effect: {}", kept.join(", "));
+        }
         let (responder, warnings) = app::responder(&config, &current.shared, Keys::AtOnce)?;
         app::try_out(&responder)?;
         Ok((config, responder, warnings))
@@ -330,8 +333,9 @@ fn report(warnings: &[String]) {
 fn look_after_daily(current: Arc<Current>) -> Result<()> {
     thread::Builder::new().name("daily".to_owned()).spawn(move || {
         loop {
-            let (config, responder) = (current.config.load(), current.service.responder());
-            match app::sweep(&config, &responder) {
+            // Not kept through the day: a reload is to be rid of its keys and connections.
+            let swept = app::sweep(&current.config.load(), &current.service.responder());
+            match swept {
                 Ok(0) => {}
                 Ok(removed) => log::info!("cache swept: removed={removed}"),
                 Err(error) => {

@@ -63,7 +63,7 @@ pub struct Config {
 
 /// Where connections come in, beside descriptors handed over by whoever started
 /// the program.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// The TCP port, on each of `addresses`.
     pub port: Option<u16>,
@@ -74,7 +74,7 @@ pub struct Listen {
 }
 
 /// A Unix socket that the program makes itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSocket {
     /// Its path.
     pub path: PathBuf,
@@ -152,7 +152,7 @@ pub struct Cache {
 }
 
 /// What one peer, and all of them together, may use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Threads that serve connections.
     pub workers: usize,
@@ -171,12 +171,28 @@ pub struct Limits {
 }
 
 /// Where log lines go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Where to.
     pub target: logging::Target,
     /// From which level on.
     pub level: log::LevelFilter,
+}
+
+impl Config {
+    /// Leaves as they were at the start what a reload does not change; the names of what was
+    /// to be otherwise.
+    pub fn keep_what_takes_a_restart(&mut self, start: &Self) -> Vec<&'static str> {
+        let changed = [
+            ("port or [listen]", self.listen != start.listen),
+            ("[limits]", self.limits != start.limits),
+            ("[log]", self.log != start.log),
+        ];
+        self.listen = start.listen.clone();
+        self.limits = start.limits.clone();
+        self.log = start.log;
+        changed.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
+    }
 }
 
 impl Listen {

@@ -11,16 +11,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
-use ocsp_fcgi::time::{Clock, SystemClock};
+use ocsp_fcgi::demo::KeyKind;
 
 use crate::support::fastcgi::{
     ABORT_REQUEST, CLOSE, Client, END_REQUEST, GET_VALUES, GET_VALUES_RESULT, KEEP, PARAMS,
     RESPONDER, STDIN, UNKNOWN_TYPE, begin, pairs, post, record, stream,
 };
-use crate::support::ocsp::{Answer, CertId, MALFORMED, NONCE, Request, tlv};
+use crate::support::ocsp::{Answer, MALFORMED, NONCE, tlv};
 use crate::support::site::{Running, Site};
-use crate::support::{eventually, logged, run};
+use crate::support::{eventually, logged};
 
 mod sockets;
 
@@ -203,100 +202,6 @@ fn a_stop_finishes_what_is_under_way() {
     let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(world.log().contains("info  ocsp-fcgi: stopped"), "{}", world.log());
-}
-
-#[test]
-fn a_reload_that_hangs_does_not_keep_it_from_its_end() {
-    let mut world = World::new("");
-    let certificate = world.site.path("ca.crt");
-    fs::remove_file(&certificate).unwrap();
-    // Stands for a file system or a token that does not answer.
-    let made = run(Command::new("mkfifo").arg(&certificate), "coreutils");
-    assert!(made.status.success());
-    world.responder.signal(Signal::SIGHUP);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(
-        Answer::read(&world.responder.post(&world.site.about("0a1b").der())).statuses(),
-        ["good"]
-    );
-    world.responder.signal(Signal::SIGTERM);
-    let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
-    assert!(status.success(), "{status}");
-}
-
-#[test]
-fn a_reload_takes_the_new_key_and_certificate() {
-    let world = World::new("");
-    let mut client = Client::tcp(world.responder.address());
-    assert_eq!(
-        Answer::read(&client.post(&world.site.about("0a1b").der()).body).statuses(),
-        ["good"]
-    );
-    let renewed = ThrowawayCa::new("Test CA", KeyKind::Ed25519, SystemClock.now()).unwrap();
-    renewed.identity.write(world.site.folder.path(), "ca").unwrap();
-    world.responder.signal(Signal::SIGHUP);
-    let request = Request::about(&CertId::new(&renewed.identity.certificate, "0a1b")).der();
-    // Over the connection that was open before.
-    let answer = eventually("the new key answers", || {
-        let body = client.post(&request).body;
-        (body.len() > 5).then(|| Answer::read(&body))
-    });
-    assert!(answer.is_signed_by(&renewed.identity.certificate));
-    assert!(
-        client.post(&world.site.about("0a1b").der()).body.len() == 5,
-        "the old key is not asked for"
-    );
-    logged(&world.site.path("serve.log"), "reloaded: ");
-}
-
-#[test]
-fn a_reload_takes_the_new_configuration() {
-    let world = World::new("");
-    let nonce = || {
-        let der = world.site.about("0a1b").with_nonce(b"n").der();
-        Answer::read(&world.responder.post(&der)).extension(NONCE)
-    };
-    assert!(nonce().is_some());
-    let port = world.responder.port;
-    world.site.configure(&format!("port = {port}\n[answers]\nnonce = \"ignore\"\n"));
-    world.responder.signal(Signal::SIGHUP);
-    eventually("the nonce is ignored", || nonce().is_none().then_some(()));
-}
-
-#[test]
-fn a_reload_of_something_broken_changes_nothing_and_says_why() {
-    let world = World::new("");
-    let path = |name| world.site.path(name);
-    let good = |der: &[u8]| Answer::read(&world.responder.post(der)).statuses() == ["good"];
-    let (key, config) = (fs::read(path("ca.key")).unwrap(), fs::read(path("config.toml")).unwrap());
-    let other = KeyKind::P256.generate().unwrap().private_key_to_pem_pkcs8().unwrap();
-    for (number, (file, content, reason)) in [
-        ("ca.key", &b"no key"[..], "no private key in PEM or DER"),
-        ("ca.key", &other, "the key does not belong to the certificate"),
-        ("config.toml", b"port = 0\n", "port is 0"),
-        ("config.toml", b"port = \n", "config.toml:1:"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        fs::write(path(file), content).unwrap();
-        world.responder.signal(Signal::SIGHUP);
-        let log = eventually("the reload is refused", || {
-            let log = world.log();
-            (log.matches("not reloaded, going on as before").count() > number).then_some(log)
-        });
-        let last = log.lines().rfind(|line| line.contains("not reloaded")).unwrap();
-        assert!(last.contains(reason), "wanted {reason:?} in {last}");
-        assert!(
-            good(&world.site.about("0a1b").der())
-                && good(&world.site.about("0a1b").with_nonce(b"n").der())
-        );
-        fs::write(path("ca.key"), &key).unwrap();
-        fs::write(path("config.toml"), &config).unwrap();
-    }
-    world.responder.signal(Signal::SIGHUP);
-    logged(&world.site.path("serve.log"), ": reloaded: ");
-    assert!(good(&world.site.about("0a1b").der()));
 }
 
 struct World {

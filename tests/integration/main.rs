@@ -25,6 +25,7 @@ mod logging;
 mod nginx;
 mod presigned;
 mod protocol;
+mod reload;
 mod renewing;
 mod sources;
 mod stores;
