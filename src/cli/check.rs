@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use rustix::fs::Access;
 
-use super::serve;
+use super::serve::{self, Tried};
 use crate::app::{self, Keys, Named};
 use crate::cache::survey;
 use crate::config::{Config, Database, Issuer, Listen};
@@ -117,9 +118,24 @@ fn describe(signer: &Signer, take_over: TakeOver) -> String {
 }
 
 fn check_listeners(listen: &Listen, tally: &mut Tally) {
-    if let Some(port) = listen.port {
-        for address in &listen.addresses {
-            tally.fine(&format!("listens on {}", std::net::SocketAddr::new(*address, port)));
+    let addresses = listen
+        .port
+        .iter()
+        .flat_map(|port| listen.addresses.iter().map(|address| SocketAddr::new(*address, *port)));
+    let tried: Vec<_> = addresses.map(|address| (address, serve::try_tcp(address))).collect();
+    let is_one_there = tried.iter().any(|(_, tried)| !matches!(tried, Tried::Absent));
+    for (address, tried) in tried {
+        match tried {
+            Tried::Free => tally.fine(&format!("listens on {address}")),
+            Tried::InUse => tally.fine(&format!(
+                "listens on {address}, which is in use now: by the service, or by another program"
+            )),
+            Tried::Absent if is_one_there => tally
+                .fine(&format!("does not listen on {address}, which this machine does not have")),
+            Tried::Absent => {
+                tally.problem(&format!("port: this machine does not have the address {address}"));
+            }
+            Tried::Refused(error) => tally.problem(&format!("port: listening: {error:#}")),
         }
     }
     if let Some(socket) = &listen.unix {
@@ -145,12 +161,19 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 
 /// Writes a file as answers are written, and removes it.
 fn check_folder(folder: &Path, tally: &mut Tally) {
+    let missing = missing(folder);
     let written = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .and_then(|()| tempfile::Builder::new().suffix(".tmp").tempfile_in(folder).map(drop));
-    match written.and_then(|()| closed_below(folder)) {
+        .and_then(|()| tempfile::Builder::new().suffix(".tmp").tempfile_in(folder))
+        .and_then(|mut file| file.write_all(&[0; BLOCK]));
+    let looked_at = written.and_then(|()| closed_below(folder));
+    // Made by whoever checks, it would be closed to the service.
+    for made in missing {
+        let _stays_if_in_use = fs::remove_dir(made);
+    }
+    match looked_at {
         Ok(None) => tally.fine(&format!("cache folder {} can be written", folder.display())),
         Ok(Some(closed)) => tally.problem(&format!(
             "cache folder {}: another user has made it, and this one may not write there, wanted: \
@@ -160,6 +183,11 @@ fn check_folder(folder: &Path, tally: &mut Tally) {
         )),
         Err(error) => tally.problem(&format!("cache folder {}: {error}", folder.display())),
     }
+}
+
+/// The folders that are missing of a path, the innermost first.
+fn missing(folder: &Path) -> Vec<&Path> {
+    folder.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect()
 }
 
 /// A part of the cache folder that another user has made: as root by hand, say.
@@ -197,6 +225,9 @@ fn check_database(issuer: &Issuer) -> Vec<Report> {
         }
     }
 }
+
+/// What a file takes on most disks, in octets: there may be room for a name and none for that.
+const BLOCK: usize = 4096;
 
 struct Tally {
     problems: usize,

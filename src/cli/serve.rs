@@ -155,6 +155,28 @@ fn tcp(port: u16, config: &Config) -> Result<Vec<Listener>> {
     }
 }
 
+/// Whether an address could be listened on, for `check`.
+pub(super) fn try_tcp(address: SocketAddr) -> Tried {
+    match Listener::try_tcp(address) {
+        Ok(()) => Tried::Free,
+        Err(error) if is_absent(&error) => Tried::Absent,
+        Err(ListenError::System { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
+            Tried::InUse
+        }
+        Err(error) => Tried::Refused(anyhow!(error)),
+    }
+}
+
+/// What became of an attempt to listen.
+pub(super) enum Tried {
+    Free,
+    /// By the service itself, perhaps.
+    InUse,
+    /// The machine does not have the address.
+    Absent,
+    Refused(anyhow::Error),
+}
+
 fn is_refused(error: &ListenError) -> bool {
     let ListenError::System { source, .. } = error else { return false };
     source.kind() == io::ErrorKind::PermissionDenied

@@ -293,6 +293,17 @@ fn a_get_without_a_request_gets_a_page_and_leaves_no_line_in_the_log() {
     assert_eq!(after.lines().count(), before.lines().count() + 1, "{after}");
 }
 
+#[test]
+fn all_addresses_of_both_families_are_listened_on() {
+    let world = World::new("[listen]\naddresses = [\"0.0.0.0\", \"::\"]\n");
+    let port = world.responder.port;
+    for address in ["127.0.0.1", "[::1]"] {
+        let address = format!("{address}:{port}").parse().unwrap();
+        let page = http(address, b"GET / HTTP/1.0\r\n\r\n");
+        assert!(page.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", page.head);
+    }
+}
+
 // rule: WEB-1
 #[test]
 fn curl_gets_and_posts() {

@@ -66,16 +66,27 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on a TCP address.
+    /// Listens on a TCP address. All of IPv6 (`[::]`) is not all of IPv4 too, so that both
+    /// can be listened on.
     ///
     /// # Errors
     ///
     /// [`ListenError::System`], such as an address in use.
     pub fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
         let refused = |source| ListenError::System { place: address.to_string(), source };
-        let listener = TcpListener::bind(address).map_err(refused)?;
-        net::listen(&listener, BACKLOG).map_err(|error| refused(error.into()))?;
-        Self::new(listener.into(), Family::Tcp).map_err(refused)
+        let socket = bind_tcp(address).map_err(|error| refused(error.into()))?;
+        net::listen(&socket, BACKLOG).map_err(|error| refused(error.into()))?;
+        Self::new(socket, Family::Tcp).map_err(refused)
+    }
+
+    /// Whether a TCP address could be listened on: nobody can connect meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Listener::tcp`]; an address in use may be in use by us.
+    pub fn try_tcp(address: SocketAddr) -> Result<(), ListenError> {
+        let refused = |source| ListenError::System { place: address.to_string(), source };
+        bind_tcp(address).map(drop).map_err(|error| refused(error.into()))
     }
 
     /// Listens on a Unix socket at `path`, in place of one that nobody serves any more.
@@ -201,6 +212,21 @@ fn may_replace(path: &Path) -> Result<(), ListenError> {
     }
 }
 
+fn bind_tcp(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Connections of before that are not quite gone are in nobody's way.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if family == AddressFamily::INET6 {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
 /// Makes the socket under another name, gives it its owner and mode, and only
 /// then lets it listen and moves it to `path`.
 fn bind_unix(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
@@ -273,6 +299,23 @@ mod tests {
     use super::*;
 
     const OPEN: Access = Access { mode: 0o600, owner: None, group: None };
+
+    #[test]
+    fn all_addresses_of_both_families_can_be_listened_on() {
+        let first = Listener::tcp("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = first.tcp_address().unwrap().port();
+        let second: SocketAddr = format!("[::]:{port}").parse().unwrap();
+        Listener::try_tcp(second).unwrap();
+        let second = Listener::tcp(second).unwrap();
+        for address in [&first, &second].map(|listener| listener.tcp_address().unwrap()) {
+            let taken = Listener::try_tcp(address).unwrap_err();
+            let ListenError::System { source, .. } = taken else { panic!("{taken}") };
+            assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
+        }
+        for local in ["127.0.0.1", "::1"] {
+            TcpStream::connect((local, port)).unwrap();
+        }
+    }
 
     // rule: FCG-4
     #[test]

@@ -1,6 +1,7 @@
 //! `check`: what it calls well, wrong and worth a warning.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,19 +9,20 @@ use std::process::{Command, Output};
 use ocsp_fcgi::demo::{KeyKind, write_private};
 
 use super::{ocsp_fcgi, openssl, text, unprivileged};
-use crate::support::site::{PROGRAM, Site};
+use crate::support::site::{PROGRAM, Site, mounted};
 use crate::support::{files, free_port, run};
 
 #[test]
 fn check_says_ok_to_what_is_well() {
     let site = Site::with_certificates(KeyKind::P256);
-    let config = site.configure("port = 9999\n[listen]\nunix = \"s.sock\"\n");
+    let port = free_port();
+    let config = site.configure(&format!("port = {port}\n[listen]\nunix = \"s.sock\"\n"));
     let output = check(&config);
     let stdout = text(&output.stdout);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{stdout}");
     for line in [
         "ok       configuration ",
-        "ok       listens on 127.0.0.1:9999\n",
+        &format!("ok       listens on 127.0.0.1:{port}\n"),
         "ok       issuer CN=Test CA\n",
         "ok       signer CN=Test CA: ecdsa-with-SHA256, valid until ",
         "ok       cache folder ",
@@ -29,8 +31,7 @@ fn check_says_ok_to_what_is_well() {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
     assert!(!stdout.contains("WRONG"), "{stdout}");
-    let mode = fs::metadata(site.path("cache")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o700);
+    assert!(!site.path("cache").exists(), "it would be closed to another user, the service");
 }
 
 #[test]
@@ -162,6 +163,53 @@ fn a_key_that_others_can_read_is_taken_where_the_configuration_says_so_loudly() 
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}");
     assert!(stdout.contains("warning  key ") && stdout.contains("(mode 0644)"), "{stdout}");
+}
+
+#[test]
+fn check_tells_which_addresses_can_be_listened_on() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let told = |port: u16, addresses: &str| {
+        let listen = format!("[listen]\naddresses = [{addresses}]\n");
+        let output = check(&site.configure(&format!("port = {port}\n{listen}")));
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, both) = told(port, "\"127.0.0.1\", \"192.0.2.1\"");
+    assert_eq!(code, Some(0), "{both}");
+    assert!(both.contains(&format!("ok       listens on 127.0.0.1:{port}, which is in use now")));
+    assert!(both.contains("ok       does not listen on 192.0.2.1"), "{both}");
+    let (code, absent) = told(port, "\"192.0.2.1\"");
+    assert_eq!(code, Some(1), "{absent}");
+    assert!(absent.contains("WRONG    port: this machine does not have the address 192.0.2.1"));
+    // In a network of its own, where the ports below 1024 take a right that is given away.
+    let config = site.configure("port = 80\n[listen]\naddresses = [\"0.0.0.0\", \"::\"]\n");
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net", "setpriv", "--bounding-set=-net_bind_service", PROGRAM])
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .expect("apt-get install util-linux");
+    let refused = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{refused}");
+    for address in ["0.0.0.0:80", "[::]:80"] {
+        let line = format!("WRONG    port: listening: {address}: Permission denied");
+        assert!(refused.contains(&line), "{refused}");
+    }
+}
+
+#[test]
+fn check_finds_a_full_disk() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure(&format!("port = {}\n", free_port()));
+    fs::create_dir(site.path("cache")).unwrap();
+    let disk = "mount -t tmpfs -o size=64k tmpfs cache";
+    let output = run(&mut mounted(&config, disk, "check"), "util-linux");
+    assert!(text(&output.stdout).contains("ok       cache folder"), "{}", text(&output.stdout));
+    let full = format!("{disk} && ! cat /dev/zero 2>/dev/null >cache/full");
+    let output = run(&mut mounted(&config, &full, "check"), "util-linux");
+    let told = text(&output.stdout);
+    assert!(told.contains("WRONG    cache folder") && told.contains("No space left"), "{told}");
 }
 
 fn check(config: &Path) -> Output {

@@ -82,9 +82,10 @@ fn check_warns_of_files_that_are_mounted_by_themselves() {
     let ca = OpensslCa::new("/CN=Test CA");
     ca.write_crl("ca.crl", &[]);
     let site = Site::with_certificates(KeyKind::P256);
+    let port = free_port();
     for (config, folder, file) in [
-        (configure(&ca, 9, "[database]\ncrl = \"ca.crl\"\n"), ca.path(""), "ca.crl"),
-        (site.configure("port = 9\n"), site.path(""), "certs.db"),
+        (configure(&ca, port, "[database]\ncrl = \"ca.crl\"\n"), ca.path(""), "ca.crl"),
+        (site.configure(&format!("port = {port}\n")), site.path(""), "certs.db"),
     ] {
         let told = |mount: &str| {
             let told = run(&mut mounted(&config, mount, "check"), "util-linux");
