@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustix::fs::Access;
 use super::serve::{self, Tried};
 use crate::app::{self, Keys, Named};
 use crate::cache::survey;
-use crate::config::{Config, Database, Issuer, Listen};
+use crate::config::{Config, Database, Issuer, Listen, Warning};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
 use crate::signer::Signer;
@@ -29,10 +29,7 @@ use crate::time::{Clock, SystemClock};
 pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let (config, warnings) = super::load(path)?;
     let mut tally = Tally { problems: 0 };
-    tally.fine(&format!("configuration {}", config.path.display()));
-    for warning in warnings {
-        tally.warning(&warning.to_string());
-    }
+    check_file(&config.path, &warnings, &tally);
     check_listeners(&config.listen, &mut tally);
     let mut named = Named::default();
     for issuer in &config.issuers {
@@ -85,6 +82,17 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         }
     }
     Ok(tally.verdict())
+}
+
+fn check_file(path: &Path, warnings: &[Warning], tally: &Tally) {
+    tally.fine(&format!("configuration {}", path.display()));
+    for warning in warnings {
+        tally.warning(&warning.to_string());
+    }
+    if fs::metadata(path).is_ok_and(|file| file.mode() & 0o002 != 0) {
+        let path = path.display();
+        tally.warning(&format!("configuration {path}: everybody may write to the file"));
+    }
 }
 
 fn check_presigned(config: &Config, tally: &mut Tally) {

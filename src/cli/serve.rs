@@ -73,7 +73,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     look_after_daily(current)?;
     log::info!("started: version={} pid={}", env!("CARGO_PKG_VERSION"), process::id());
     notify(NotifyState::Ready);
-    let stopped = server.run()?;
+    let stopped = server.run().context(NO_THREAD)?;
     match stopped {
         Stopped::Finished => log::info!("stopped"),
         Stopped::Unfinished(left) => {
@@ -263,14 +263,14 @@ fn fastcgi_limits(limits: &Limits) -> fastcgi::connection::Limits {
 fn watch_signals(mut signals: Signals, handle: Handle, current: Arc<Current>) -> Result<()> {
     // One that waits is enough for all that come meanwhile.
     let (wake, woken) = mpsc::sync_channel(1);
-    thread::Builder::new().name("reload".to_owned()).spawn(move || {
+    in_thread("reload", move || {
         for () in woken {
             notify(NotifyState::Reloading);
             reload(&current);
             notify(NotifyState::Ready);
         }
     })?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    in_thread("signals", move || {
         for signal in &mut signals {
             if signal == SIGHUP {
                 let _one_waits = wake.try_send(());
@@ -279,16 +279,14 @@ fn watch_signals(mut signals: Signals, handle: Handle, current: Arc<Current>) ->
                 handle.stop();
             }
         }
-    })?;
-    Ok(())
+    })
 }
 
 fn watch_stdin(handle: Handle) -> Result<()> {
-    thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+    in_thread("stdin", move || {
         let _ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
         handle.stop();
-    })?;
-    Ok(())
+    })
 }
 
 /// Each connection takes a descriptor, and the usual limit is 1024: raised as far as
@@ -353,7 +351,7 @@ fn report(warnings: &[String]) {
 /// Once a day: sweeps the cache folder, and warns of certificates that end. Ends with
 /// the process.
 fn look_after_daily(current: Arc<Current>) -> Result<()> {
-    thread::Builder::new().name("daily".to_owned()).spawn(move || {
+    in_thread("daily", move || {
         loop {
             // Not kept through the day: a reload is to be rid of its keys and connections.
             let swept = app::sweep(&current.config.load(), &current.service.responder());
@@ -367,14 +365,21 @@ fn look_after_daily(current: Arc<Current>) -> Result<()> {
             thread::sleep(DAY);
             report(&app::endings(&current.service.responder(), SystemClock.now()));
         }
-    })?;
-    Ok(())
+    })
+}
+
+/// Goes on with this in a thread of its own, to the end of the process.
+fn in_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.map(drop).context(NO_THREAD)
 }
 
 fn notify(state: NotifyState<'_>) {
     let _not_under_systemd = sd_notify::notify(&[state]);
 }
 
+const NO_THREAD: &str =
+    "the system gives no thread, wanted: more of LimitNPROC=, TasksMax= or memory";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What is kept from connections.

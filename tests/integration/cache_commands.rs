@@ -164,7 +164,7 @@ fn show_tells_what_is_kept_beside_what_the_database_says() {
     let by_decimal = cache(&config, &["show", "--decimal", "2587"]);
     assert_eq!(by_decimal.stdout, show("0a1b").stdout);
     let output = show("ten");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("serial number \"ten\": "), "{}", text(&output.stderr));
     assert!(text(&show("0c03").stdout).contains("database has no such certificate"));
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{folder, say};
 use crate::app::{self, Keys, Shared};
@@ -33,7 +33,13 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
         true => Serial::from_decimal(&arguments.serial),
         false => read(&arguments.serial),
     };
-    let serial = serial.with_context(|| format!("serial number {:?}", arguments.serial))?;
+    let serial = match serial {
+        Ok(serial) => serial,
+        Err(error) => {
+            eprintln!("ocsp-fcgi: serial number {:?}: {error}", arguments.serial);
+            return Ok(ExitCode::from(WRONG_ARGUMENTS));
+        }
+    };
     let (config, _log) = crate::cli::start(config, Launcher::Operator)?;
     folder(&config)?;
     let (responder, _warnings) = app::responder(&config, &Shared::new(&config), Keys::WhenNeeded)?;
@@ -135,6 +141,8 @@ fn words(status: CertStatus) -> String {
 
 /// 20 octets (RFC 5280 section 4.1.2.2).
 const MOST_HEX_DIGITS: usize = 40;
+/// The exit code, as for others.
+const WRONG_ARGUMENTS: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -163,6 +163,10 @@ fn a_key_that_others_can_read_is_taken_where_the_configuration_says_so_loudly() 
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}");
     assert!(stdout.contains("warning  key ") && stdout.contains("(mode 0644)"), "{stdout}");
+    assert!(!stdout.contains("everybody may write"), "{stdout}");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o646)).unwrap();
+    let stdout = text(&check(&config).stdout);
+    assert!(stdout.contains("config.toml: everybody may write to the file"), "{stdout}");
 }
 
 #[test]
