@@ -109,8 +109,13 @@ install() {
 }
 
 uninstall() {
+    # Where it was put, whatever --prefix says now.
+    if [ -f "$root$units/ocsp-fcgi.service" ]; then
+        found=$(sed -n "s|^ExecStart=\(/.*\)/bin/$name .*|\1|p" "$root$units/ocsp-fcgi.service")
+        prefix=${found:-$prefix}
+    fi
     note "removing ocsp-fcgi${root:+ below $root}"
-    if systemd_runs; then
+    if systemd_runs && [ -f "$units/ocsp-fcgi.service" ]; then
         run 'stop and disable ocsp-fcgi.socket, ocsp-fcgi.service' \
             systemctl --quiet disable --now ocsp-fcgi.socket ocsp-fcgi.service || :
     fi
@@ -123,13 +128,19 @@ uninstall() {
         run 'systemctl daemon-reload' systemctl daemon-reload
     fi
     note "kept: $etc (configuration), /var/lib/$name (database), the user and group $name"
-    note "to remove these too: rm -r $root$etc $root/var/lib/$name; userdel $name"
+    note "to remove these too: rm -r '$root$etc' '$root/var/lib/$name'; userdel $name"
+    for changes in "$units/ocsp-fcgi.service.d" "$units/ocsp-fcgi.socket.d"; do
+        [ ! -d "$root$changes" ] || note "kept: $changes (changes by systemctl edit)"
+    done
 }
 
 install_units() {
     # In variables first, so that no unit is written when sed fails.
     service=$(sed "s|/usr/local/bin/|$prefix/bin/|" "$here/packaging/systemd/ocsp-fcgi.service")
     socket=$(sed "s|^SocketGroup=.*|SocketGroup=$web_group|" "$here/packaging/systemd/ocsp-fcgi.socket")
+    was=$(cat "$root$units/ocsp-fcgi.socket" 2>/dev/null || :)
+    socket_restart=no
+    [ -z "$was" ] || [ "$was" = "$socket" ] || socket_restart=yes
     put 0644 root:root "$units/ocsp-fcgi.service" - <<END
 $service
 END
@@ -214,8 +225,17 @@ END
 Upgraded. What to do next:
   1. see what is new: diff $etc/config.toml $etc/config.toml.example
   2. runuser -u $name -- $prefix/bin/$name check --config $etc/config.toml
-  3. systemctl restart ocsp-fcgi.service   (connections wait meanwhile)
+$(restarts)
+     where Apache starts the program itself (mod_fcgid): systemctl reload apache2
 END
+    fi
+}
+
+restarts() {
+    if [ "$socket_restart" = yes ]; then
+        echo "  3. systemctl restart ocsp-fcgi.socket ocsp-fcgi.service   (the socket has changed)"
+    else
+        echo "  3. systemctl restart ocsp-fcgi.service   (connections wait meanwhile);"
     fi
 }
 

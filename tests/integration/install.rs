@@ -109,6 +109,24 @@ fn a_prefix_reaches_the_service() {
 }
 
 #[test]
+fn an_uninstallation_finds_the_prefix_and_names_what_it_keeps() {
+    let place = Place::new();
+    place.install(&["--prefix", "/opt/ocsp"]);
+    place.write("etc/systemd/system/ocsp-fcgi.service.d/override.conf", "[Service]\n");
+    let said = place.run(&["--uninstall"]);
+    let left: Vec<_> = place.tree().into_iter().filter_map(|(path, is)| is.map(|_| path)).collect();
+    assert_eq!(
+        left,
+        [
+            "/etc/ocsp-fcgi/config.toml",
+            "/etc/ocsp-fcgi/config.toml.example",
+            "/etc/systemd/system/ocsp-fcgi.service.d/override.conf",
+        ]
+    );
+    assert!(said.contains("kept: /etc/systemd/system/ocsp-fcgi.service.d ("), "{said}");
+}
+
+#[test]
 fn a_wrong_call_is_refused_with_a_sentence_and_changes_nothing() {
     let place = Place::new();
     for (arguments, sentence) in [
@@ -218,6 +236,7 @@ impl Place {
     }
 
     fn write(&self, path: &str, content: &str) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), content).unwrap();
     }
 
