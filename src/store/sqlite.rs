@@ -145,9 +145,10 @@ impl Sqlite {
         error: rusqlite::Error,
     ) -> rusqlite::Result<rusqlite::Result<T>> {
         let code = error.sqlite_error_code();
-        let is_locked = matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked));
+        // What functions fail with; and not a lock, a disk, a file that is damaged.
+        let may_be = [Some(ErrorCode::Unknown), Some(ErrorCode::TooBig), None].contains(&code);
         let probe = self.options.mapping.parameters(&Serial::PROBE, Dialect::Sqlite);
-        if is_locked || query(connection, &self.statement, &probe).is_err() {
+        if !may_be || query(connection, &self.statement, &probe).is_err() {
             return Err(error);
         }
         match ask() {

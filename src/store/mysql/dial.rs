@@ -212,7 +212,9 @@ pub fn get_ready() {
 /// server hides a row that says revoked.
 ///
 /// Each find sees the table as it is, not a snapshot of earlier: autocommit, which ends a
-/// transaction that `init_connect` has begun only where it was off.
+/// transaction that `init_connect` has begun only where it was off. Nor one of a time that
+/// somebody has set, nor what others may yet take back; that level has another name in
+/// each server, and so a statement of its own.
 ///
 /// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
 /// that the others have written, and fail when it cannot know. Otherwise one that was
@@ -224,12 +226,13 @@ pub fn get_ready() {
 /// `max_execution_time`) one that takes long. By itself it does so after a day, or never,
 /// and does not see before that the connection is closed.
 fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
+    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
     let seconds = timeout.as_secs() + 1;
     // What stands in the one comment is for MariaDB alone, in the other for MySQL.
     let session = format!(
         "SET time_zone = '+00:00', sql_select_limit = {}, autocommit = 0, autocommit = 1, \
          lock_wait_timeout = {seconds} /*M!100101 , max_statement_time = {seconds} */ \
-         /*!50708 , max_execution_time = {seconds}000 */",
+         /*M!100304 , system_versioning_asof = DEFAULT */ /*!50708 , max_execution_time = {seconds}000 */",
         u64::MAX
     );
     match conn.query_drop(format!("{session}, wsrep_sync_wait = 1")) {

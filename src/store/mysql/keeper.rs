@@ -16,7 +16,7 @@ use crate::serial::Serial;
 use crate::store::StoreError;
 use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::dial::{Dialler, Link};
-use crate::store::mysql::errors::{not_now, refusal, timed_out, words};
+use crate::store::mysql::errors::{is_of_the_server, not_now, refusal, timed_out, words};
 use crate::store::row::{self, Row};
 
 /// Why a question has no answer.
@@ -34,10 +34,13 @@ pub(super) enum Failure {
     /// The server is well, and refuses this question: a row that a view cannot show, say.
     #[error("{0}")]
     Refused(String),
+    /// The server answers others, and cannot answer this question, which is not its fault.
+    #[error("{0}")]
+    Unable(String),
 }
 
-/// What a question brings, or why the server refuses it alone.
-type Told<T> = Result<T, String>;
+/// What a question brings, or why a server that is well refuses it alone.
+type Told<T> = Result<T, Failure>;
 
 /// The connections.
 pub(super) struct Keeper {
@@ -132,7 +135,7 @@ impl Keeper {
                     self.tell_shortage(&error);
                     problem = Some(error);
                 }
-                outcome => return outcome?.map_err(Failure::Refused),
+                outcome => return outcome.and_then(|told| told),
             }
         }
     }
@@ -221,8 +224,9 @@ impl Keeper {
 
     /// Whether a server that has refused a question is well, and refuses this one alone: it
     /// answers another one, and says the same again. Were that taken for a server that is
-    /// away, what is kept about the serial would be given, and nobody would be told of any
-    /// other one.
+    /// away, nobody would be told of any other serial, and what is kept about this one would
+    /// be given. It is where the fault is the server's: another host, if there is one, is
+    /// asked then.
     fn refused<T>(
         &self,
         link: &mut Link,
@@ -235,7 +239,11 @@ impl Keeper {
             return Err(error);
         }
         match question(link) {
-            Err(again) if refusal(&again) == number => Ok(Err(words(&again))),
+            Err(again) if refusal(&again) == number => match number.is_some_and(is_of_the_server) {
+                true if self.dialler.options.hosts.len() > 1 => Err(again),
+                true => Ok(Err(Failure::Unable(words(&again)))),
+                false => Ok(Err(Failure::Refused(words(&again)))),
+            },
             again => again.map(Ok),
         }
     }

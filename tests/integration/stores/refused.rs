@@ -1,8 +1,11 @@
 //! Rows that a database cannot show, as a view fails at them, though it is well.
 
+use std::fs;
+
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertStatus, IssuerId};
 use ocsp_fcgi::store::StoreError;
+use ocsp_fcgi::store::mysql::Mysql;
 
 use crate::stores::tables::{On, World, mapped};
 use crate::stores::{find, status, unavailable};
@@ -56,6 +59,70 @@ fn what_takes_too_long_or_stops_everything_is_a_database_that_is_away() {
         world.run("DROP VIEW certs");
         unavailable(&*store, "06");
     }
+}
+
+// rule: ANS-5
+#[test]
+fn where_the_server_can_show_no_row_the_rows_are_not_to_blame() {
+    let server = MariaDb::start();
+    let database = server.database();
+    let name = &database.name;
+    server.run("CREATE USER author");
+    server.run(&format!("GRANT SELECT, EXECUTE ON {name}.* TO author"));
+    signalling(&database, "'45000'");
+    for sql in [
+        "DROP FUNCTION fails",
+        "CREATE DEFINER = author FUNCTION fails(num VARCHAR(50)) RETURNS INT READS SQL DATA BEGIN \
+         DECLARE n INT; SELECT COUNT(*) INTO n FROM rows_of_certs WHERE cert_num = num; \
+         RETURN n - 1; END",
+    ] {
+        database.run(sql);
+    }
+    let store = database.store();
+    assert_eq!(status(&store, "06"), Some(CertStatus::Good));
+    server.run(&format!("REVOKE SELECT ON {name}.* FROM author"));
+    for _ in 0..2 {
+        // At once, without a pause in which nobody is asked.
+        assert!(unavailable(&store, "06").contains("(error 1356)"));
+        assert_eq!(status(&store, "07"), None);
+    }
+    server.run(&format!("GRANT SELECT ON {name}.* TO author"));
+    assert_eq!(status(&store, "06"), Some(CertStatus::Good));
+}
+
+// rule: ANS-5
+#[test]
+fn what_a_damaged_host_cannot_show_another_one_tells() {
+    let first = MariaDb::shared().database();
+    let second = MariaDb::start();
+    let copy = second.database_named(&first.name);
+    copy.insert("0x06", "'Revoked', '2026-07-01 12:30:01', NULL");
+    signalling(&first, "'HY000' SET MYSQL_ERRNO = 1712");
+    let store = Mysql::new(first.options(&[first.server.unix(), second.unix()]));
+    let found = status(&store, "06");
+    assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{found:?}");
+}
+
+// rule: ANS-5
+#[test]
+fn a_file_of_which_some_pages_are_damaged_is_one_that_is_away() {
+    let world = World::new(On::Sqlite);
+    world.run(
+        "CREATE TABLE certs (number TEXT PRIMARY KEY, state TEXT, at TEXT, why TEXT, cert TEXT)",
+    );
+    world.run(
+        "WITH RECURSIVE c(n) AS (SELECT 16 UNION ALL SELECT n + 1 FROM c WHERE n < 5000) \
+         INSERT INTO certs SELECT printf('0x1%05x', n), 'Valid', NULL, NULL, printf('%0300d', 1) FROM c",
+    );
+    let World::Sqlite(folder) = &world else { panic!("a file") };
+    let path = folder.path().join("certs.sqlite");
+    let mut octets = fs::read(&path).unwrap();
+    let rest = octets.len() * 3 / 4 / 4096 * 4096;
+    octets[rest..].fill(0);
+    fs::write(&path, octets).unwrap();
+    let store = world.store(mapped("number", "state", "at", "why"));
+    assert_eq!(status(&*store, "100010"), Some(CertStatus::Good));
+    assert!(unavailable(&*store, "101380").contains("malformed"));
 }
 
 // rule: ANS-5

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mysql::prelude::Queryable;
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::store::mysql::Mysql;
 
@@ -21,6 +22,41 @@ fn a_transaction_that_the_server_begins_for_each_connection_hides_no_revocation(
         let found = status(&store, "05");
         assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{begin}: {found:?}");
     }
+}
+
+// rule: ANS-1
+#[test]
+fn what_others_may_yet_take_back_counts_for_nothing() {
+    let server = MariaDb::start_with(&["--transaction-isolation=READ-UNCOMMITTED"]);
+    let database = server.database();
+    database.insert("0x05", "'Revoked', '2026-07-01 12:30:01', NULL");
+    let store = database.store();
+    let mut other = database.root();
+    for change in ["UPDATE list_certs SET status = 'Valid'", "DELETE FROM list_certs"] {
+        other.query_drop("START TRANSACTION").unwrap();
+        other.query_drop(change).unwrap();
+        let found = status(&store, "05");
+        assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{change}: {found:?}");
+        other.query_drop("ROLLBACK").unwrap();
+    }
+}
+
+// rule: ANS-1
+#[test]
+fn a_time_that_is_set_for_all_hides_no_revocation_since() {
+    let server = MariaDb::start();
+    let database = server.database();
+    database.run("ALTER TABLE list_certs ADD SYSTEM VERSIONING");
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let before: Vec<String> = server.rows("SELECT CAST(NOW(6) AS CHAR) FROM (SELECT SLEEP(0.1)) s");
+    std::thread::sleep(Duration::from_millis(100));
+    database.run("UPDATE list_certs SET status = 'Revoked'");
+    server.run(&format!("SET GLOBAL system_versioning_asof = '{}'", before[0]));
+    let seen_by_others: Vec<String> =
+        server.rows(&format!("SELECT status FROM {}.list_certs", database.name));
+    assert_eq!(seen_by_others, ["Valid"]);
+    let found = status(&database.store(), "05");
+    assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{found:?}");
 }
 
 // rule: ANS-1

@@ -61,15 +61,18 @@ impl MariaDb {
     /// A new database with the table of `schema/mysql.sql`.
     pub fn database(&self) -> Database<'_> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ocsp_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.database_named(&format!("ocsp_{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The same by this name, as that of another server.
+    pub fn database_named(&self, name: &str) -> Database<'_> {
         self.run(&format!("CREATE DATABASE {name}"));
-        let database = Database { server: self, name };
+        let database = Database { server: self, name: name.to_owned() };
         let schema = include_str!("../../../schema/mysql.sql");
         let code: Vec<_> = schema.lines().filter(|line| !line.starts_with("--")).collect();
         code.join("\n").split(';').filter(|sql| !sql.trim().is_empty()).for_each(|statement| {
             database.run(statement);
         });
-        let name = &database.name;
         self.run(&format!("CREATE USER {name} IDENTIFIED BY '{PASSWORD}'"));
         self.run(&format!("GRANT SELECT ON {name}.* TO {name}"));
         database
