@@ -110,10 +110,12 @@ install() {
 
 uninstall() {
     # Where it was put, whatever --prefix says now.
-    if [ -f "$root$units/ocsp-fcgi.service" ]; then
-        found=$(sed -n "s|^ExecStart=\(/.*\)/bin/$name .*|\1|p" "$root$units/ocsp-fcgi.service")
+    for place in /usr/lib/systemd/system /etc/systemd/system; do
+        [ -f "$root$place/ocsp-fcgi.service" ] || continue
+        units=$place
+        found=$(sed -n "s|^ExecStart=\(/.*\)/bin/$name .*|\1|p" "$root$place/ocsp-fcgi.service")
         prefix=${found:-$prefix}
-    fi
+    done
     note "removing ocsp-fcgi${root:+ below $root}"
     if systemd_runs && [ -f "$units/ocsp-fcgi.service" ]; then
         run 'stop and disable ocsp-fcgi.socket, ocsp-fcgi.service' \

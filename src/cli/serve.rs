@@ -322,11 +322,12 @@ fn reload(current: &Current) {
             log::warn!("configuration: {warning}");
         }
         let kept = config.keep_what_takes_a_restart(&current.config.load());
-        if !kept.is_empty() {
-            log::warn!("changed, and needs a restart to take effect: {}", kept.join(", "));
-        }
-        let (responder, warnings) = app::responder(&config, &current.shared, Keys::AtOnce)?;
+        let (responder, mut warnings) = app::responder(&config, &current.shared, Keys::AtOnce)?;
         app::try_out(&responder)?;
+        if !kept.is_empty() {
+            let kept = kept.join(", ");
+            warnings.push(format!("changed, and needs a restart to take effect: {kept}"));
+        }
         Ok((config, responder, warnings))
     };
     match fresh() {

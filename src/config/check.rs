@@ -4,6 +4,7 @@
 //! and the one that `password_file` names.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use log::LevelFilter;
@@ -113,6 +114,15 @@ fn listen(file: &File<'_>) -> Listen {
     let mode = section.field("unix_mode", "an octal mode in quotes, such as \"0660\"", |value| {
         values::mode(value.as_str()?)
     });
+    if let (Some(at), Some((one, other))) =
+        (addresses.at, overlap(addresses.value.as_deref().unwrap_or_default()))
+    {
+        let problem = match one == other {
+            true => format!("addresses has {one} twice"),
+            false => format!("addresses has {one}, which {other} is part of, wanted: one of them"),
+        };
+        file.report.error(at, problem);
+    }
     // Not errors: the socket may come from systemd, and the rest wait for its end.
     if let (Some(at), None) = (addresses.at, port.at) {
         file.report.warning(at, "addresses has no effect, wanted port with it".to_owned());
@@ -132,6 +142,18 @@ fn listen(file: &File<'_>) -> Listen {
             mode: mode.or(UNIX_MODE),
         }),
     }
+}
+
+/// Two addresses that cannot both be listened on with the same port.
+fn overlap(addresses: &[IpAddr]) -> Option<(IpAddr, IpAddr)> {
+    let has_too = |one: &IpAddr, other: &IpAddr| {
+        one == other || (one.is_unspecified() && one.is_ipv4() == other.is_ipv4())
+    };
+    addresses.iter().enumerate().find_map(|(at, one)| {
+        let mut others = addresses.iter().enumerate().filter(|(place, _)| *place != at);
+        let (_, other) = others.find(|(_, other)| has_too(one, other))?;
+        Some((*one, *other))
+    })
 }
 
 fn issuers(file: &File<'_>, policy: &Policy, database: Option<&Database>) -> Option<Vec<Issuer>> {

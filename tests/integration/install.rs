@@ -111,6 +111,14 @@ fn a_prefix_reaches_the_service() {
 #[test]
 fn an_uninstallation_finds_the_prefix_and_names_what_it_keeps() {
     let place = Place::new();
+    place.install(&["--prefix", "/usr"]);
+    place.run(&["--uninstall"]);
+    let units = "usr/lib/systemd/system";
+    for gone in
+        ["usr/bin/ocsp-fcgi", "usr/share/doc/ocsp-fcgi", &format!("{units}/ocsp-fcgi.socket")]
+    {
+        assert!(!place.path(gone).exists(), "{gone}");
+    }
     place.install(&["--prefix", "/opt/ocsp"]);
     place.write("etc/systemd/system/ocsp-fcgi.service.d/override.conf", "[Service]\n");
     let said = place.run(&["--uninstall"]);

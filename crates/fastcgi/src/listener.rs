@@ -317,6 +317,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn connections_that_are_not_quite_gone_are_in_nobodys_way() {
+        let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.tcp_address().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        // The side that ends first has to wait (TIME_WAIT).
+        drop(net::accept(&listener).unwrap());
+        assert_eq!(io::Read::read(&mut client, &mut [0]).unwrap(), 0);
+        drop((client, listener));
+        Listener::tcp(address).unwrap();
+    }
+
     // rule: FCG-4
     #[test]
     fn a_unix_socket_has_the_mode_asked_for_and_leaves_with_its_listener() {

@@ -211,7 +211,8 @@ impl<P: Protocol> Server<P> {
         while !stopping() {
             progress.wait_until(sweep, || stopping() || self.pool.is_paused());
             if self.pool.is_paused() {
-                // For want of descriptors or memory: not even trying is what helps.
+                // For want of descriptors or memory, not even trying is what helps; and of
+                // connections, who has just come may soon have said nothing for long enough.
                 progress.wait_until(PAUSE, stopping);
                 self.pool.resume();
             }

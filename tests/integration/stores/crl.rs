@@ -363,6 +363,27 @@ fn a_list_from_the_future_keeps_none_out_but_those_that_are_older_than_the_last_
     assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
 }
 
+// rule: ANS-1
+#[test]
+fn a_list_that_begins_in_a_moment_is_in_use_and_keeps_older_ones_out() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serial = serial(&ca.issue("one", &[]));
+    let at = |time: &str| {
+        ca.write_crl("new.crl", &["-crl_lastupdate", time, "-crldays", "3000"]);
+        fs::read(ca.path("new.crl")).unwrap()
+    };
+    let older = at("20260102000000Z");
+    ca.revoke("one", &[]);
+    let in_two_minutes = at("20260103000200Z");
+    let path = ca.path("ca.crl");
+    let now = Timestamp::from_civil(2026, 1, 3, (0, 0, 0)).unwrap();
+    replace(&path, &in_two_minutes);
+    let store = store(&path, &ca.certificate(), Unlisted::Good, Arc::new(FixedClock(now)));
+    assert_eq!(status(&store, "77"), Some(CertStatus::Good));
+    replace(&path, &older);
+    assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+}
+
 /// A CA with another key.
 fn with_key(kind: KeyKind) -> OpensslCa {
     let ca = OpensslCa::new("/CN=Test CA");
