@@ -1,7 +1,6 @@
 //! FastCGI to the real binary, asked by a client that does what web servers do and worse;
 //! and stopping and reloading under it.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -11,14 +10,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ocsp_fcgi::demo::KeyKind;
 
 use crate::support::fastcgi::{
     ABORT_REQUEST, CLOSE, Client, END_REQUEST, GET_VALUES, GET_VALUES_RESULT, KEEP, PARAMS,
     RESPONDER, STDIN, UNKNOWN_TYPE, begin, pairs, post, record, stream,
 };
 use crate::support::ocsp::{Answer, MALFORMED, NONCE, tlv};
-use crate::support::site::{Running, Site};
+use crate::support::site::Served;
 use crate::support::{eventually, logged};
 
 mod sockets;
@@ -26,7 +24,7 @@ mod sockets;
 // rule: FCG-1
 #[test]
 fn one_port_answers_fastcgi_and_http_at_the_same_time() {
-    let world = World::new("");
+    let world = Served::new("");
     let mut client = Client::tcp(world.responder.address());
     for number in 0..20_u8 {
         let der = world.site.about("0a1b").with_nonce(&[number]).der();
@@ -44,7 +42,7 @@ fn one_port_answers_fastcgi_and_http_at_the_same_time() {
 // rule: FCG-1
 #[test]
 fn records_may_be_cut_and_padded_in_any_way() {
-    let world = World::new("");
+    let world = Served::new("");
     let der = world.site.about("0a1b").der();
     let length = der.len().to_string();
     let long = "x".repeat(70_000);
@@ -79,7 +77,7 @@ fn records_may_be_cut_and_padded_in_any_way() {
 // rule: FCG-1
 #[test]
 fn a_connection_is_kept_or_closed_as_the_web_server_wishes() {
-    let world = World::new("");
+    let world = Served::new("");
     let der = world.site.about("0a1b").der();
     let mut client = Client::tcp(world.responder.address());
     // Two requests at once, one behind the other.
@@ -94,7 +92,7 @@ fn a_connection_is_kept_or_closed_as_the_web_server_wishes() {
 // rule: FCG-1
 #[test]
 fn a_second_request_on_a_busy_connection_is_told_so_and_the_first_goes_on() {
-    let world = World::new("");
+    let world = Served::new("");
     let der = world.site.about("0a1b").der();
     let mut client = Client::tcp(world.responder.address());
     let first = post(1, KEEP, &der);
@@ -116,7 +114,7 @@ fn a_second_request_on_a_busy_connection_is_told_so_and_the_first_goes_on() {
 // rule: FCG-1
 #[test]
 fn management_records_roles_and_aborts_are_answered() {
-    let world = World::new("");
+    let world = Served::new("");
     let mut client = Client::tcp(world.responder.address());
     let names = pairs(&[("FCGI_MPXS_CONNS", ""), ("FCGI_MAX_CONNS", ""), ("FCGI_WHATEVER", "")]);
     client.send(&record(GET_VALUES, 0, &names, 5));
@@ -143,7 +141,7 @@ fn management_records_roles_and_aborts_are_answered() {
 // rule: WEB-1
 #[test]
 fn a_get_is_read_from_request_uri_and_never_from_path_info() {
-    let world = World::new("");
+    let world = Served::new("");
     let nonce = [0xff, 0xff, 0xfb, 0xef, 0xbe, 0xff, 0xff];
     let der = world.site.about("0a1b").with_nonce(&nonce).der();
     let path = STANDARD.encode(&der).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
@@ -163,7 +161,7 @@ fn a_get_is_read_from_request_uri_and_never_from_path_info() {
 
 #[test]
 fn who_is_no_web_server_is_told_of_once() {
-    let world = World::new("");
+    let world = Served::new("");
     let mut client = Client::tcp(world.responder.address());
     for _ in 0..50 {
         let empty = [record(PARAMS, 1, b"", 0), record(STDIN, 1, b"", 0)].concat();
@@ -177,7 +175,7 @@ fn who_is_no_web_server_is_told_of_once() {
 // rule: FCG-2
 #[test]
 fn a_stop_finishes_what_is_under_way() {
-    let mut world = World::new("[limits]\nread_timeout = \"10s\"\n");
+    let mut world = Served::new("[limits]\nread_timeout = \"10s\"\n");
     let der = world.site.about("0a1b").with_nonce(b"n").der();
     // One request of each tongue has begun to come in, and one connection is idle.
     let mut client = Client::tcp(world.responder.address());
@@ -202,22 +200,6 @@ fn a_stop_finishes_what_is_under_way() {
     let status = eventually("it ends", || world.responder.child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(world.log().contains("info  ocsp-fcgi: stopped"), "{}", world.log());
-}
-
-struct World {
-    responder: Running,
-    site: Site,
-}
-
-impl World {
-    fn new(more: &str) -> Self {
-        let site = Site::with_certificates(KeyKind::P256);
-        Self { responder: site.serve(more), site }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.site.path("serve.log")).unwrap()
-    }
 }
 
 /// Posts DER by the FastCGI client of Debian's libfcgi-bin; the body it got.

@@ -11,12 +11,12 @@ use ocsp_fcgi::time::{Clock, SystemClock};
 use crate::support::fastcgi::Client;
 use crate::support::mariadb::MariaDb;
 use crate::support::ocsp::{Answer, CertId, NONCE, Request};
-use crate::support::site::{Running, Site};
+use crate::support::site::{Running, Served, Site};
 use crate::support::{eventually, free_port, logged, run};
 
 #[test]
 fn a_reload_that_hangs_does_not_keep_it_from_its_end() {
-    let mut world = World::new("");
+    let mut world = Served::new("");
     let certificate = world.site.path("ca.crt");
     fs::remove_file(&certificate).unwrap();
     // Stands for a file system or a token that does not answer.
@@ -35,7 +35,7 @@ fn a_reload_that_hangs_does_not_keep_it_from_its_end() {
 
 #[test]
 fn a_reload_takes_the_new_key_and_certificate() {
-    let world = World::new("");
+    let world = Served::new("");
     let mut client = Client::tcp(world.responder.address());
     assert_eq!(
         Answer::read(&client.post(&world.site.about("0a1b").der()).body).statuses(),
@@ -60,7 +60,7 @@ fn a_reload_takes_the_new_key_and_certificate() {
 
 #[test]
 fn a_reload_takes_the_new_configuration() {
-    let world = World::new("");
+    let world = Served::new("");
     let nonce = || {
         let der = world.site.about("0a1b").with_nonce(b"n").der();
         Answer::read(&world.responder.post(&der)).extension(NONCE)
@@ -101,7 +101,7 @@ fn a_reload_is_rid_of_what_was_open_before() {
 
 #[test]
 fn a_reload_tells_what_it_does_not_change() {
-    let world = World::new("");
+    let world = Served::new("");
     let (port, log) = (world.responder.port, world.site.path("serve.log"));
     for (more, told) in [
         ("[log]\nlevel = \"debug\"\n[listen]\nunix = \"other.sock\"\n", "port or [listen], [log]"),
@@ -126,7 +126,7 @@ fn a_reload_tells_what_it_does_not_change() {
 
 #[test]
 fn a_reload_of_something_broken_changes_nothing_and_says_why() {
-    let world = World::new("");
+    let world = Served::new("");
     let path = |name| world.site.path(name);
     let good = |der: &[u8]| Answer::read(&world.responder.post(der)).statuses() == ["good"];
     let (key, config) = (fs::read(path("ca.key")).unwrap(), fs::read(path("config.toml")).unwrap());
@@ -158,20 +158,4 @@ fn a_reload_of_something_broken_changes_nothing_and_says_why() {
     world.responder.signal(Signal::SIGHUP);
     logged(&world.site.path("serve.log"), ": reloaded: ");
     assert!(good(&world.site.about("0a1b").der()));
-}
-
-struct World {
-    responder: Running,
-    site: Site,
-}
-
-impl World {
-    fn new(more: &str) -> Self {
-        let site = Site::with_certificates(KeyKind::P256);
-        Self { responder: site.serve(more), site }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.site.path("serve.log")).unwrap()
-    }
 }

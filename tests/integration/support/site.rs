@@ -284,6 +284,23 @@ impl Response {
     }
 }
 
+/// A CA with certificates, and the responder that serves it.
+pub struct Served {
+    pub responder: Running,
+    pub site: Site,
+}
+
+impl Served {
+    pub fn new(more: &str) -> Self {
+        let site = Site::with_certificates(KeyKind::P256);
+        Self { responder: site.serve(more), site }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.site.path("serve.log")).unwrap()
+    }
+}
+
 /// A command of the program with this configuration, and with file systems of its own: what
 /// `mount`, a line of the shell, makes in the folder of the configuration.
 pub fn mounted(config: &Path, mount: &str, subcommand: &str) -> Command {
