@@ -228,22 +228,30 @@ pub fn get_ready() {
 fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
     let seconds = timeout.as_secs() + 1;
-    // What stands in the one comment is for MariaDB alone, in the other for MySQL.
     let session = format!(
         "SET time_zone = '+00:00', sql_select_limit = {}, autocommit = 0, autocommit = 1, \
-         lock_wait_timeout = {seconds} /*M!100101 , max_statement_time = {seconds} */ \
-         /*M!100304 , system_versioning_asof = DEFAULT */ /*!50708 , max_execution_time = {seconds}000 */",
+         lock_wait_timeout = {seconds}",
         u64::MAX
     );
-    match conn.query_drop(format!("{session}, wsrep_sync_wait = 1")) {
-        // A server that has never heard of Galera; it has set nothing.
-        Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {
-            conn.query_drop(session)?;
-            Ok(conn)
+    // In comments for MariaDB from a version on, and for MySQL, which the other passes over.
+    let of_its_own = format!(
+        " /*M!100101 , max_statement_time = {seconds} */ \
+         /*M!100304 , system_versioning_asof = DEFAULT */ \
+         /*!50708 , max_execution_time = {seconds}000 */"
+    );
+    let with_others = ", wsrep_sync_wait = 1";
+    let mut outcome = Ok(());
+    // A server that has never heard of Galera, or of one of the others, has set nothing.
+    for (own, others) in
+        [(&*of_its_own, with_others), (&of_its_own, ""), ("", with_others), ("", "")]
+    {
+        outcome = conn.query_drop(format!("{session}{own}{others}"));
+        match &outcome {
+            Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {}
+            _ => break,
         }
-        Err(error) => Err(error),
-        Ok(()) => Ok(conn),
     }
+    outcome.map(|()| conn)
 }
 
 /// One attempt under way; ends when dropped.
