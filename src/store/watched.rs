@@ -239,14 +239,14 @@ impl<T> Watched<T> {
         let mut file = File::open(&self.path).map_err(problem)?;
         // Of the open file: the one at the path may be another by now.
         let before = Version::of(&file.metadata().map_err(problem)?, self.clock.now());
+        if self.changes == Changes::ByRename && mounted::is_by_itself(&self.path) {
+            return Ok((before, Err(MOUNTED.into())));
+        }
         let mut octets = Vec::with_capacity(usize::try_from(before.size.min(MOST)).unwrap_or(0));
         (&mut file).take(MOST + 1).read_to_end(&mut octets).map_err(problem)?;
         let after = Version::of(&file.metadata().map_err(problem)?, self.clock.now());
         if octets.len() as u64 > MOST {
             return Ok((before, Err("larger than 1GiB".into())));
-        }
-        if self.changes == Changes::ByRename && mounted::is_by_itself(&self.path) {
-            return Ok((before, Err(MOUNTED.into())));
         }
         // Another may have taken its place meanwhile: the next look sees that.
         if (after.size, after.modified) != (before.size, before.modified) {
