@@ -308,6 +308,11 @@ impl Drop for Lease<'_> {
         let limit = self.keeper.dialler.options.renew_after;
         let mut state = self.keeper.lock();
         let closing = match self.link.take() {
+            // What comes next over it may be the rest of an answer to the question before.
+            Some(link) if thread::panicking() => {
+                state.open -= 1;
+                Some(link)
+            }
             // One after the other, so that most stay usable if none can be made.
             Some(worn) if worn.questions >= limit && !state.renewing => {
                 state.renewing = true;
