@@ -82,6 +82,11 @@ pub enum WarmError {
     /// An answer cannot be signed, or not kept.
     #[error(transparent)]
     Ahead(#[from] AheadError),
+    /// As many threads as the plan wants are not to be had.
+    #[error(
+        "the system gives no thread, wanted: fewer, or more of LimitNPROC=, TasksMax= or memory"
+    )]
+    Thread(#[source] io::Error),
 }
 
 /// Signs for `issuer` what the plan says, until it is done or `stop` is set.
@@ -112,9 +117,16 @@ pub fn run(
     };
     let mut counting = store.walk(issuer.id(), Wanted::Serials)?;
     thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..plan.threads.max(1)).map(|_| scope.spawn(|| run.work())).collect();
-        scope.spawn(|| run.count(&mut *counting));
+        let start = || thread::Builder::new().spawn_scoped(scope, || run.work());
+        let started = (0..plan.threads.max(1)).map(|_| start()).collect::<Vec<_>>();
+        let workers: Vec<_> = started
+            .into_iter()
+            .filter_map(|started| started.map_err(|error| run.fail(WarmError::Thread(error))).ok())
+            .collect();
+        let count = || run.count(&mut *counting);
+        if let Err(error) = thread::Builder::new().spawn_scoped(scope, count) {
+            log::debug!("rows not counted: error={}", quoted(error));
+        }
         let panicked = workers.into_iter().filter_map(|worker| worker.join().err()).last();
         run.over.store(true, Ordering::Relaxed);
         if let Some(panic) = panicked {
@@ -161,11 +173,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn work(&self) {
-        let worked = self.try_work();
-        if let Err(error) = worked {
-            self.over.store(true, Ordering::Relaxed);
-            self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        if let Err(error) = self.try_work() {
+            self.fail(error);
         }
+    }
+
+    fn fail(&self, error: WarmError) {
+        self.over.store(true, Ordering::Relaxed);
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
     fn try_work(&self) -> Result<(), WarmError> {

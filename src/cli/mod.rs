@@ -69,6 +69,9 @@ enum Command {
     Demo(demo::Arguments),
 }
 
+const NO_THREAD: &str =
+    "the system gives no thread, wanted: more of LimitNPROC=, TasksMax= or memory";
+
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 an error (stderr or the log says which), 2 wrong arguments.
 

@@ -22,6 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::app::{self, Keys, Shared};
+use crate::cli::NO_THREAD;
 use crate::config::{Config, Limits, UnixSocket};
 use crate::http::Exchange;
 use crate::logging::{Launcher, quoted};
@@ -379,8 +380,6 @@ fn notify(state: NotifyState<'_>) {
     let _not_under_systemd = sd_notify::notify(&[state]);
 }
 
-const NO_THREAD: &str =
-    "the system gives no thread, wanted: more of LimitNPROC=, TasksMax= or memory";
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What is kept from connections.

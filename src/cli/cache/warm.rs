@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use signal_hook::flag;
 use super::meter::Meter;
 use super::{folder, say};
 use crate::app::{self, Keys, Shared};
+use crate::cli::NO_THREAD;
 use crate::config;
 use crate::logging::Launcher;
 use crate::ocsp::{HashAlgorithm, Parameters, Spelling};
@@ -112,15 +114,16 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let chosen = chosen(&responder, arguments)?;
     stand_back(arguments.nice);
     let (progress, begun) = (Progress::default(), Instant::now());
-    let over = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
-        scope.spawn(|| show(&progress, &over));
-        let outcome = chosen.iter().try_fold(Outcome::Done, |outcome, issuer| match outcome {
+        // Dropped also by a panic, which would wait for the thread otherwise.
+        let (_going_on, over) = mpsc::channel();
+        let progress = &progress;
+        let shown = move || show(progress, &over);
+        thread::Builder::new().spawn_scoped(scope, shown).context(NO_THREAD)?;
+        chosen.iter().try_fold(Outcome::Done, |outcome, issuer| match outcome {
             Outcome::Stopped => Ok(outcome),
-            Outcome::Done => one(&responder, *issuer, &plan, (&progress, &stop)),
-        });
-        over.store(true, Ordering::Relaxed);
-        outcome
+            Outcome::Done => one(&responder, *issuer, &plan, (progress, &stop)),
+        })
     });
     tell(&progress, begun.elapsed());
     if outcome? == Outcome::Stopped {
@@ -235,9 +238,10 @@ fn stand_back(nice: i32) {
     }
 }
 
-fn show(progress: &Progress, over: &AtomicBool) {
+/// Until the other end of `over` is gone.
+fn show(progress: &Progress, over: &Receiver<()>) {
     let (mut meter, begun) = (Meter::new(), Instant::now());
-    while !over.load(Ordering::Relaxed) {
+    loop {
         let total = Some(count(&progress.total)).filter(|total| *total > 0);
         let signed = count(&progress.signed);
         let rate = rate(signed, begun.elapsed());
@@ -246,7 +250,9 @@ fn show(progress: &Progress, over: &AtomicBool) {
             total,
             format_args!("signed {signed} ({rate}/s), already there {}", count(&progress.kept)),
         );
-        thread::sleep(LOOK_AGAIN);
+        if over.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Disconnected) {
+            break;
+        }
     }
     meter.end();
 }

@@ -394,6 +394,18 @@ fn what_cannot_be_warmed_is_told() {
     }
 }
 
+#[test]
+fn threads_that_cannot_be_had_end_it_with_an_error() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure(LOG);
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "60", "prlimit", "--as=600000000", PROGRAM]);
+    command.args(["cache", "warm", "--threads", "1000", "--config"]).arg(config);
+    let output = run(&mut command, "util-linux");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("the system gives no thread, wanted: fewer, or"));
+}
+
 fn warm(config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["cache", "warm", "--config"]).arg(config).args(arguments);
