@@ -24,7 +24,7 @@ use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Validity};
 
 pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let (config, warnings) = super::load(path)?;
@@ -99,9 +99,16 @@ fn check_presigned(config: &Config, tally: &mut Tally) {
     let mut warnings = Vec::new();
     match app::presigned(config, &mut warnings) {
         Ok(presigned) => {
+            let now = SystemClock.now();
             for answer in presigned.iter() {
-                let (path, ends) = (answer.path().display(), answer.validity().next_update);
-                tally.fine(&format!("pre-signed answer {path}: valid until {ends}"));
+                let (path, Validity { this_update, next_update }) =
+                    (answer.path().display(), answer.validity());
+                // Put there in advance, or by a clock that is ahead.
+                let from = match this_update > now {
+                    true => format!("from {this_update} on, "),
+                    false => String::new(),
+                };
+                tally.fine(&format!("pre-signed answer {path}: {from}valid until {next_update}"));
             }
             for warning in warnings {
                 tally.problem(&warning);

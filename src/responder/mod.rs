@@ -172,13 +172,14 @@ impl Responder {
         if answer.validity().contains(now) {
             return Reply::Authoritative(Arc::clone(answer.representation()), answer.validity());
         }
+        let (path, validity) = (quoted(answer.path().display()), answer.validity());
+        let (what, when) = match validity.this_update > now {
+            true => ("has not begun", format_args!("begins={}", validity.this_update)),
+            false => ("is over", format_args!("ended={}", validity.next_update)),
+        };
         self.presigned_over.begin(
             Instant::now(),
-            format_args!(
-                "pre-signed answer is over, answering tryLater: file={} ended={}",
-                quoted(answer.path().display()),
-                answer.validity().next_update
-            ),
+            format_args!("pre-signed answer {what}, answering tryLater: file={path} {when}"),
         );
         Reply::Error(ErrorStatus::TryLater)
     }
@@ -266,7 +267,7 @@ impl Responder {
     fn report_overload(&self) {
         self.overload.begin(
             Instant::now(),
-            format_args!("more new questions than can be signed, answering tryLater"),
+            format_args!("more new questions at once than can be answered, answering tryLater"),
         );
     }
 }
@@ -276,6 +277,6 @@ fn ends(issuer: Acting<'_>, record: &CertRecord) -> Timestamp {
     record.ends().map_or(issuer.ends(), |until| until.min(issuer.ends()))
 }
 
-/// How long a question waits for a signature, or for another's: longer than any
-/// client waits, and than the store's time-outs together.
+/// How long a question waits for a signature, or for another's: longer than clients wait.
+/// The store's time-outs together may be more, see [`crate::store::mysql::Mysql`].
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -55,7 +55,7 @@ pub enum PresignedError {
     /// Clients would not accept it.
     #[error("pre-signed answer {0}: its signature is not of the CA, or not of a signer of the CA")]
     NotVerified(PathBuf, #[source] ErrorStack),
-    /// It is over.
+    /// It is over, or one of several in it is.
     #[error("pre-signed answer {0}: it ended on {1}")]
     Ended(PathBuf, Timestamp),
 }
@@ -133,6 +133,7 @@ impl Presigned {
         }
         trust.verify(der).map_err(|error| PresignedError::NotVerified(path.to_owned(), error))?;
         let path: Arc<Path> = Arc::from(path);
+        let mut all = Vec::new();
         for answer in answers {
             let next_update = answer.validity.next_update;
             if next_update <= now {
@@ -144,7 +145,10 @@ impl Presigned {
             let cert_id_der = cert_id.der().to_vec();
             let path = Arc::clone(&path);
             let kept = PresignedAnswer { path, cert_id: cert_id_der, representation, validity };
-            self.by_serial.entry(cert_id.serial()).or_default().push(kept);
+            all.push((cert_id.serial(), kept));
+        }
+        for (serial, answer) in all {
+            self.by_serial.entry(serial).or_default().push(answer);
         }
         Ok(())
     }

@@ -42,6 +42,9 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     let ends = now + 10;
     let short = signed_by(&root, "78", (now - 60, ends));
     fs::write(site.path("presigned/short.der"), short).unwrap();
+    let early = signed_by(&root, "7e", (now + 600, now + 1900));
+    fs::write(site.path("presigned/early.der"), early).unwrap();
+    two_answers_of_which_one_is_over(&site, &root);
     let hidden = signed_by(&root, "7d", (now - 20, now + 900));
     fs::write(site.path("presigned/.being-copied.der"), hidden).unwrap();
     let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
@@ -72,7 +75,9 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     }
     assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
     assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
-    for serial in ["7c", "7d"] {
+    assert_eq!(responder.post(&about(root_certificate, "7e").der()), TRY_LATER);
+    logged(&site.path("serve.log"), "has not begun, answering tryLater: file=");
+    for serial in ["7c", "7d", "70", "71"] {
         assert_eq!(responder.post(&about(root_certificate, serial).der()), UNAUTHORIZED);
     }
     eventually("an answer ends", || {
@@ -147,23 +152,42 @@ fn about_with_nonce(ca: &ThrowawayCa, serial: &str) -> Vec<u8> {
     Request::about(&CertId::new(&ca.identity.certificate, serial)).with_nonce(b"nonce").der()
 }
 
+/// In one file, about 0x70 and 0x71.
+fn two_answers_of_which_one_is_over(site: &Site, root: &ThrowawayCa) {
+    let now = SystemClock.now().unix();
+    let der = signed_about(root, &[("70", (now - 90, now + 900)), ("71", (now - 90, now - 1))]);
+    fs::write(site.path("presigned/two.der"), der).unwrap();
+}
+
 /// The same with times to the second, which `openssl ocsp` has not.
-pub fn signed_by(ca: &ThrowawayCa, serial: &str, (from, to): (i64, i64)) -> Vec<u8> {
+pub fn signed_by(ca: &ThrowawayCa, serial: &str, times: (i64, i64)) -> Vec<u8> {
+    signed_about(ca, &[(serial, times)])
+}
+
+fn signed_about(ca: &ThrowawayCa, certificates: &[(&str, (i64, i64))]) -> Vec<u8> {
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
     let signer =
         Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1)
             .unwrap();
-    let cert_id = CertId::new(&ca.identity.certificate, serial).der();
-    let [this_update, next_update] = [from, to].map(Timestamp::from_unix);
+    let cert_id = |serial| CertId::new(&ca.identity.certificate, serial).der();
+    let cert_ids: Vec<_> = certificates.iter().map(|(serial, _)| cert_id(serial)).collect();
+    let responses: Vec<_> = cert_ids
+        .iter()
+        .zip(certificates)
+        .map(|(cert_id, (_, (from, to)))| SingleAnswer {
+            cert_id,
+            status: CertStatus::Good,
+            validity: Validity {
+                this_update: Timestamp::from_unix(*from),
+                next_update: Timestamp::from_unix(*to),
+            },
+            archive_cutoff: None,
+        })
+        .collect();
     let answer = ocsp::Answer {
         responder_id: &ResponderId::ByKey(signer.certificate().hashes().key_sha1()),
-        produced_at: this_update,
-        responses: vec![SingleAnswer {
-            cert_id: &cert_id,
-            status: CertStatus::Good,
-            validity: Validity { this_update, next_update },
-            archive_cutoff: None,
-        }],
+        produced_at: responses.iter().map(|single| single.validity.this_update).min().unwrap(),
+        responses,
         nonce: None,
         extended_revoke: ExtendedRevoke::Absent,
     };
