@@ -39,6 +39,8 @@ pub struct CertRecord {
 pub enum Basis {
     /// The store has the certificate.
     Listed,
+    /// It had it as revoked, which nobody takes back, and cannot be read now.
+    Remembered,
     /// It has not, and the operator says what that means: any serial number that
     /// somebody makes up has this status.
     Absence {
@@ -72,9 +74,17 @@ impl CertRecord {
     #[must_use]
     pub fn ends(&self) -> Option<Timestamp> {
         match self.basis {
-            Basis::Listed => None,
+            Basis::Listed | Basis::Remembered => None,
             Basis::Absence { until } => Some(until),
         }
+    }
+}
+
+impl Basis {
+    /// Whether the store has, or had, the certificate: nobody can have made it up.
+    #[must_use]
+    pub fn is_of_an_entry(self) -> bool {
+        self == Self::Listed || self == Self::Remembered
     }
 }
 

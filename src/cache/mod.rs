@@ -156,7 +156,7 @@ impl ResponseCache {
         older: Option<&Entry>,
         basis: Basis,
     ) {
-        if let (Some(disk), Basis::Listed) = (&self.disk, basis) {
+        if let (Some(disk), true) = (&self.disk, basis.is_of_an_entry()) {
             // Other processes are to find what is revoked, and no file is to outlast
             // what has taken its place.
             if self.files == Files::AtOnce || older.is_some() || !entry.is_good() {
@@ -180,7 +180,7 @@ impl ResponseCache {
                 // Not by what the row has said a while ago: another process may have removed
                 // it since then.
                 let is_recent = SystemClock.now().saturating_since(at) <= RECENTLY;
-                if basis == Basis::Listed && is_recent {
+                if basis.is_of_an_entry() && is_recent {
                     entry.note_file(disk.write_new(cert_id, entry.der(), at));
                 }
             }

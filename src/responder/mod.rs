@@ -18,7 +18,7 @@ use crate::responder::policy::{NoncePolicy, Policy, Requests};
 use crate::responder::presigned::Presigned;
 use crate::responder::signing::Signing;
 use crate::serial::Serial;
-use crate::status::{CertRecord, CertStatus};
+use crate::status::{Basis, CertRecord, CertStatus};
 use crate::store::StoreError;
 use crate::time::{Clock, Timestamp, Validity};
 
@@ -199,15 +199,19 @@ impl Responder {
         let health = issuer.health();
         let under_way = health.ask();
         let found = issuer.store().find(issuer.id(), serial);
-        if !matches!(found, Err(StoreError::Unavailable(_))) {
+        let is_remembered = matches!(&found, Ok(Some(it)) if it.basis == Basis::Remembered);
+        let is_away = is_remembered || matches!(found, Err(StoreError::Unavailable(_)));
+        if !is_away {
             health.note_store_answer();
         }
         drop(under_way);
         match found {
             Ok(record) => {
                 let record = record.map(|record| self.as_of_now(issuer, serial, record));
-                let again = format_args!("status store answers again: issuer={id}");
-                health.store_down.end(Instant::now(), again);
+                if !is_away {
+                    let again = format_args!("status store answers again: issuer={id}");
+                    health.store_down.end(Instant::now(), again);
+                }
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable(_)) => {

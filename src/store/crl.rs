@@ -138,15 +138,18 @@ impl Crl {
 impl StatusStore for Crl {
     fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let content = self.file.get().map_err(StoreError::unavailable)?;
+        let validity = content.value.validity;
+        let is_current = self.is_current(&validity);
         // What is on the list stays revoked, however old the list is.
         if let Some(Said::Revoked(time, reason)) = content.value.listing.find(serial) {
-            return Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })));
+            let status = CertStatus::Revoked { time, reason };
+            let basis = is_current.map_or(Basis::Remembered, |()| content.age.basis());
+            return Ok(Some(CertRecord { status, basis }));
         }
         if let Age::OutOfDate(unusable) = content.age {
             return Err(StoreError::unavailable(unusable));
         }
-        let validity = content.value.validity;
-        self.is_current(&validity).map_err(|problem| {
+        is_current.map_err(|problem| {
             StoreError::unavailable(NotNow { path: self.file.shown(), problem })
         })?;
         Ok(self.unlisted_until(validity.next_update))

@@ -80,8 +80,9 @@ impl StatusStore for IndexTxt {
         let content = self.file.get().map_err(StoreError::unavailable)?;
         match (content.value.listing.find(serial), content.age) {
             // Nobody takes a revocation back: it holds however old the content is.
-            (Some(Said::Revoked(time, reason)), _) => {
-                Ok(Some(CertRecord::listed(CertStatus::Revoked { time, reason })))
+            (Some(Said::Revoked(time, reason)), age) => {
+                let status = CertStatus::Revoked { time, reason };
+                Ok(Some(CertRecord { status, basis: age.basis() }))
             }
             (_, Age::OutOfDate(unusable)) => Err(StoreError::unavailable(unusable)),
             (Some(Said::Good), Age::Current) => Ok(Some(CertRecord::listed(CertStatus::Good))),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::digest::sha256;
 use crate::logging::{Trouble, quoted};
+use crate::status::Basis;
 use crate::store::{Finding, mounted};
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -58,6 +59,16 @@ pub(super) enum Age {
     /// The file cannot be used, for longer than the grace: nothing is known of what has
     /// changed since.
     OutOfDate(Unusable),
+}
+
+impl Age {
+    /// What a revocation rests on that such a content tells.
+    pub(super) fn basis(&self) -> Basis {
+        match self {
+            Self::Current => Basis::Listed,
+            Self::OutOfDate(_) => Basis::Remembered,
+        }
+    }
 }
 
 /// Why a file cannot be used.

@@ -42,11 +42,7 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     let ends = now + 10;
     let short = signed_by(&root, "78", (now - 60, ends));
     fs::write(site.path("presigned/short.der"), short).unwrap();
-    let early = signed_by(&root, "7e", (now + 600, now + 1900));
-    fs::write(site.path("presigned/early.der"), early).unwrap();
-    two_answers_of_which_one_is_over(&site, &root);
-    let hidden = signed_by(&root, "7d", (now - 20, now + 900));
-    fs::write(site.path("presigned/.being-copied.der"), hidden).unwrap();
+    put_an_early_one_and_some_that_are_not_given(&site, &root);
     let responder = site.serve("[presigned]\nfolder = \"presigned\"\nca = \"root.crt\"\n");
 
     let about = |certificate, serial| Request::about(&CertId::new(certificate, serial));
@@ -152,11 +148,17 @@ fn about_with_nonce(ca: &ThrowawayCa, serial: &str) -> Vec<u8> {
     Request::about(&CertId::new(&ca.identity.certificate, serial)).with_nonce(b"nonce").der()
 }
 
-/// In one file, about 0x70 and 0x71.
-fn two_answers_of_which_one_is_over(site: &Site, root: &ThrowawayCa) {
+/// About 0x7e, in advance; about 0x70 and 0x71 in one file, one of them over; about 0x7d,
+/// hidden.
+fn put_an_early_one_and_some_that_are_not_given(site: &Site, root: &ThrowawayCa) {
     let now = SystemClock.now().unix();
-    let der = signed_about(root, &[("70", (now - 90, now + 900)), ("71", (now - 90, now - 1))]);
-    fs::write(site.path("presigned/two.der"), der).unwrap();
+    for (name, certificates) in [
+        ("early.der", &[("7e", (now + 600, now + 1900))][..]),
+        ("two.der", &[("70", (now - 90, now + 900)), ("71", (now - 90, now - 1))]),
+        (".being-copied.der", &[("7d", (now - 20, now + 900))]),
+    ] {
+        fs::write(site.path("presigned").join(name), signed_about(root, certificates)).unwrap();
+    }
 }
 
 /// The same with times to the second, which `openssl ocsp` has not.

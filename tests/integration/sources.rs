@@ -211,6 +211,29 @@ fn a_reload_keeps_what_was_read_of_a_file_that_cannot_be_used_now() {
     }
 }
 
+// rule: ANS-1
+#[test]
+fn a_revocation_that_is_remembered_is_no_sign_that_the_file_is_back() {
+    let ca = OpensslCa::new("/CN=Test CA");
+    let serials = ["revoked", "asked", "never asked"].map(|name| serial(&ca.issue(name, &[])));
+    ca.revoke("revoked", &[]);
+    let responder = serve(&ca, &format!("[database]\nindex = \"index.txt\"\n{AT_ONCE}"));
+    let [revoked, asked, never_asked] = serials.map(|serial| about(&ca.certificate(), &serial));
+    fs::rename(ca.path("index.txt"), ca.path("away")).unwrap();
+    assert_eq!(statuses(&responder, &asked), ["good"], "for a grace of ten seconds");
+    sleep(Duration::from_secs(11));
+    for _ in 0..3 {
+        assert_eq!(responder.post(&never_asked), TRY_LATER);
+        assert!(statuses(&responder, &revoked)[0].starts_with("revoked"));
+    }
+    let log = fs::read_to_string(ca.path("serve.log")).unwrap();
+    assert!(log.contains("status store unavailable"), "{log}");
+    assert!(!log.contains("status store answers again"), "{log}");
+    fs::rename(ca.path("away"), ca.path("index.txt")).unwrap();
+    assert_eq!(statuses(&responder, &never_asked), ["good"]);
+    logged(&ca.path("serve.log"), "status store answers again");
+}
+
 #[test]
 fn a_reload_reads_a_crl_as_it_is_configured_then() {
     let ca = OpensslCa::new("/CN=Test CA");

@@ -105,7 +105,9 @@ fn outside_its_time_a_list_tells_what_is_revoked_and_nothing_else() {
         (at(7, 1), "ca.crl: ended on 2026-02-01T00:00:00Z"),
     ] {
         assert!(unavailable(&store, "77").ends_with(problem), "{}", unavailable(&store, "77"));
-        assert!(matches!(status(&store, &serial), Some(CertStatus::Revoked { .. })));
+        let record = find(&store, &serial).unwrap().unwrap();
+        assert!(matches!(record.status, CertStatus::Revoked { .. }));
+        assert_eq!(record.basis, Basis::Remembered, "no sign that the list can be used");
         assert!(!store.check().is_usable());
     }
     let during = at(1, 31);
