@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::serial::Serial;
 use crate::time::Timestamp;
@@ -16,6 +17,7 @@ pub(super) struct UnderWay(Mutex<Vec<Arc<Note>>>);
 pub struct Making<'a> {
     under_way: &'a UnderWay,
     note: Arc<Note>,
+    begun: Instant,
 }
 
 struct Note {
@@ -29,7 +31,7 @@ impl UnderWay {
     pub(super) fn begin(&self, serial: Serial) -> Making<'_> {
         let note = Arc::new(Note { serial, overtaken: AtomicI64::new(i64::MIN) });
         self.notes().push(Arc::clone(&note));
-        Making { under_way: self, note }
+        Making { under_way: self, note, begun: Instant::now() }
     }
 
     /// Before what is kept about the certificate is removed.
@@ -45,6 +47,12 @@ impl UnderWay {
 }
 
 impl Making<'_> {
+    /// How long ago it began, before which its row was not read.
+    #[must_use]
+    pub fn takes(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Whether somebody has seen since it began that the row is not good, and not before
     /// `confirmed`, when it was.
     #[must_use]

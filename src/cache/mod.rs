@@ -231,6 +231,7 @@ impl ResponseCache {
     pub fn forget_unless(&self, cert_id: &CertId<'_>, status: Option<CertStatus>) {
         self.forget_if(
             cert_id,
+            Timestamp::NEVER,
             |entry| Some(entry.status()) != status,
             |kept| status.is_none_or(|status| !kept.says(status)),
         );
@@ -242,6 +243,7 @@ impl ResponseCache {
         let (status, at) = (seen.status(), seen.confirmed_by(now));
         self.forget_if(
             cert_id,
+            at,
             |entry| entry.status() != status && entry.confirmed_by(now) <= at,
             |kept| !kept.says(status) && (kept.confirmed <= at || kept.confirmed > now),
         );
@@ -249,23 +251,36 @@ impl ResponseCache {
 
     /// Forgets an answer that says `good`.
     pub fn forget_good(&self, cert_id: &CertId<'_>) {
-        self.forget_if(cert_id, Entry::is_good, |kept| kept.says(CertStatus::Good));
+        self.forget_if(cert_id, Timestamp::EPOCH, Entry::is_good, |kept| {
+            kept.says(CertStatus::Good)
+        });
     }
 
-    /// A file that is no answer to the question is forgotten, too.
+    /// Forgets what memory holds, and leaves the file.
+    pub fn forget_in_memory(&self, cert_id: &CertId<'_>) {
+        self.memory.remove(cert_id.der());
+    }
+
+    /// A file that is no answer to the question is forgotten, too. Those who are making an
+    /// answer are told as by [`ResponseCache::overtake`].
     fn forget_if(
         &self,
         cert_id: &CertId<'_>,
+        at: Timestamp,
         in_memory: impl FnOnce(&Entry) -> bool,
         on_disk: impl FnOnce(&Kept<'_>) -> bool,
     ) {
+        if let Some(disk) = &self.disk
+            && let Some(file) = disk.read(cert_id)
+            && Kept::of(&file, cert_id).is_none_or(|kept| on_disk(&kept))
+        {
+            disk.remove(cert_id);
+        }
+        // In this order: who has found the file a moment ago either has it in memory by now, or
+        // is told before that.
+        self.under_way.overtake(&cert_id.serial(), at);
         if self.memory.get(cert_id.der()).is_some_and(|entry| in_memory(&entry)) {
             self.memory.remove(cert_id.der());
-        }
-        let Some(disk) = &self.disk else { return };
-        let Some(file) = disk.read(cert_id) else { return };
-        if Kept::of(&file, cert_id).is_none_or(|kept| on_disk(&kept)) {
-            disk.remove(cert_id);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cache::{Disk, Kept};
 use crate::ocsp::CertId;
-use crate::responder::answers::{LONG_WAIT, forget_others};
+use crate::responder::answers::{SECOND, forget_others};
 use crate::responder::decision::{gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
@@ -107,7 +107,7 @@ impl Responder {
         mut due: Due,
     ) -> Result<Due, AheadError> {
         let at = self.now();
-        if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > LONG_WAIT {
+        if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > SECOND {
             let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotRead)?;
             let Some(record) = record else {
                 forget_others(issuer, &cert_id.serial(), None);

@@ -85,7 +85,7 @@ impl Responder {
             Err(status) => return Ok(Reply::Error(status)),
         };
         for (cert_id, making, at) in &good {
-            if !self.is_good_still(issuer, (cert_id, making, *at), now) {
+            if !self.is_good_still(issuer, (cert_id, making, *at)) {
                 return Err(Overtaken);
             }
         }
@@ -100,32 +100,30 @@ impl Responder {
     }
 
     /// Whether a row that was good at `at` still is when its answer is signed, as far as
-    /// anybody has found out; it is read once more where that is long after `since`.
+    /// anybody has found out; it is read once more where that took long.
     fn is_good_still(
         &self,
         issuer: Acting<'_>,
         (cert_id, making, at): (&CertId<'_>, &Making<'_>, Timestamp),
-        since: Timestamp,
     ) -> bool {
         if making.is_overtaken(at) {
             return false;
         }
-        let is_good = match self.read_once_more(issuer, cert_id, since) {
+        let is_good = match self.read_once_more(issuer, (cert_id, making)) {
             None => true,
             Some(read) => read.is_ok_and(|decision| decision.is_issued_as(CertStatus::Good)),
         };
         is_good && !making.is_overtaken(at)
     }
 
-    /// What the row says now, where it was read at `since`, a long time ago. `None`: it was
+    /// What the row says now, where it may have been read a long time ago. `None`: it was
     /// not, or the store does not answer, and what it said last holds.
     fn read_once_more(
         &self,
         issuer: Acting<'_>,
-        cert_id: &CertId<'_>,
-        since: Timestamp,
+        (cert_id, making): (&CertId<'_>, &Making<'_>),
     ) -> Option<Result<Decision, ErrorStatus>> {
-        if self.clock.now().saturating_since(since) <= LONG_WAIT {
+        if making.takes() <= LONG_WAIT {
             return None;
         }
         match self.find(issuer, cert_id) {
@@ -169,7 +167,7 @@ impl Responder {
         if making.is_overtaken(at) {
             return false;
         }
-        match self.read_once_more(issuer, cert_id, at) {
+        match self.read_once_more(issuer, (cert_id, making)) {
             None => {}
             Some(Ok(Decision::Issued(record))) if entry.is_borne_out_by(&record) => {
                 entry.confirm(now);
@@ -336,7 +334,7 @@ pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<
 /// given, was found in the folder. What has been read later stays.
 pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry, now: Timestamp) {
     // Its row was read in that second or later.
-    let at = seen.confirmed_by(now).saturating_add(LONG_WAIT);
+    let at = seen.confirmed_by(now).saturating_add(SECOND);
     for_each_kept(issuer, (serial, at), |cache, cert_id| {
         cache.forget_superseded(cert_id, seen, now);
     });
@@ -395,5 +393,8 @@ fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
     })
 }
 
-/// For a signature, in whole seconds.
-pub(super) const LONG_WAIT: Duration = Duration::from_secs(1);
+/// For a row and its signature: no key takes that long, a queue before it does. Until then
+/// other processes may find out in vain that the row is not good.
+const LONG_WAIT: Duration = Duration::from_millis(20);
+/// What confirmations are counted in.
+pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -178,6 +178,11 @@ impl Responder {
                 issuer.cache().forget_good(cert_id);
                 None
             }
+            // Whoever has put another one there knew of ours, whatever the clock said then.
+            Some(entry) if issuer.cache().is_replaced(cert_id, &entry) => {
+                issuer.cache().forget_in_memory(cert_id);
+                None
+            }
             cached => cached,
         };
         let on_disk = self.load(issuer, cert_id, now);

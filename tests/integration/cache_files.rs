@@ -1,9 +1,11 @@
 //! When answers get their files: `[cache] files`.
 
 use std::fs;
+use std::hint;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 
 use ocsp_fcgi::cache::{Entry, Memory, ResponseCache};
 use ocsp_fcgi::demo::KeyKind;
@@ -101,6 +103,43 @@ fn an_answer_without_a_file_ends_with_its_process() {
         fs::rename(site.path("certs.db"), site.path("away.db")).unwrap();
         assert_eq!(site.serve_beside(0, &more).post(&der), wanted.unwrap_or(&answer), "{files}");
         fs::rename(site.path("away.db"), site.path("certs.db")).unwrap();
+    }
+}
+
+// rule: ANS-6
+#[test]
+fn what_is_forgotten_is_not_brought_back_by_who_finds_its_file_at_that_moment() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let cert_id = CertId::new(&site.ca.identity.certificate, "0a1b").der();
+    let cert_id = ocsp_fcgi::ocsp::CertId::from_der(&cert_id).unwrap();
+    let answer = site.serve_beside(0, "").post(&site.about("0a1b").der());
+    let signer = site.ca.identity.certificate.to_der().unwrap();
+    let memory = Arc::new(Memory::new(1 << 20));
+    let cache = ResponseCache::new(memory, Some(&site.path("cache")), &signer);
+    let now = SystemClock.now();
+    let serial = cert_id.serial();
+    for round in 0..3000 {
+        cache.disk().unwrap().try_write(&cert_id, &answer, now).unwrap();
+        let meet = Barrier::new(2);
+        let told = thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                meet.wait();
+                // At another point of what goes on beside it each time.
+                (0..round % 300).for_each(|_| hint::spin_loop());
+                let making = cache.begin(&serial);
+                let found =
+                    cache.get(&cert_id, now).or_else(|| cache.load(&cert_id, now, |_| true));
+                found.is_some() && !making.is_overtaken(now)
+            });
+            meet.wait();
+            cache.overtake(&serial, Timestamp::NEVER);
+            cache.forget_unless(&cert_id, None);
+            asked.join().unwrap()
+        });
+        let is_left = cache.get(&cert_id, now).is_some();
+        // It is forgotten, or whoever has it is told and forgets it.
+        assert!(!(told && is_left), "round {round}");
+        cache.forget_good(&cert_id);
     }
 }
 

@@ -136,6 +136,21 @@ fn an_answer_whose_file_another_process_has_removed_is_not_given_without_the_sto
 
 // rule: ANS-6
 #[test]
+fn a_revocation_in_the_folder_counts_though_the_clock_has_gone_back_before() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    world.at(now.saturating_add(LATER));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    revoke_and_tell_another(&world, &world.sha1, now);
+    world.hide_store();
+    world.at(now.saturating_add(WINDOW * 2 + LATER));
+    assert_eq!(world.told(&world.sha1), told_revoked());
+    assert_eq!(world.told(&world.sha1), told_revoked(), "nothing else is left in memory");
+}
+
+// rule: ANS-6
+#[test]
 fn an_answer_whose_file_is_gone_is_given_to_nobody_while_one_asks_the_store_in_vain() {
     for is_replaced in [false, true] {
         let world = Arc::new(World::with_places(1, WINDOW));

@@ -148,4 +148,4 @@ fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
 }
 
 /// For a signature, so that the row is read once more.
-const LONG_WAIT: Duration = Duration::from_secs(2);
+const LONG_WAIT: Duration = Duration::from_millis(40);
