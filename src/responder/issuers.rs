@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::ResponseCache;
-use crate::ocsp::response::SignedAnswer;
+use crate::ocsp::response::{SignedAnswer, assemble};
 use crate::ocsp::{CertId, ResponderId};
 use crate::responder::health::Health;
 use crate::responder::policy::{Policy, ResponderIdKind};
@@ -215,12 +215,20 @@ impl<'a> Acting<'a> {
         self.signatory.ends
     }
 
-    /// Whether a cached answer was signed by this signer, as it signs now.
+    /// Whether a cached answer was signed by this signer, as it signs now, and is sent as it
+    /// sends: its signature says nothing of the certificates that stand beside it.
     #[must_use]
     pub fn has_signed(self, answer: &SignedAnswer<'_>) -> bool {
         answer.responder_id == self.signatory.responder_id
             && answer.signature_algorithm == self.signer().algorithm().identifier_der()
             && answer.response.validity.next_update <= self.ends()
+            && assemble(
+                answer.tbs_response_data,
+                self.signer().algorithm(),
+                answer.signature,
+                self.certificate_to_send(),
+            )
+            .is_ok_and(|der| der == answer.der)
             && self.signer().verify(answer.tbs_response_data, answer.signature)
     }
 }

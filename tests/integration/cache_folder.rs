@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
+use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::cache_processes::file_of;
-use crate::support::ocsp::{Answer, CertId, Request, children, raw_basic, sequence, tlv};
+use crate::support::ocsp::{Answer, CertId, NONCE, Request, children, raw_basic, sequence, tlv};
 use crate::support::site::{Running, Site};
 use crate::support::{free_port, logged, run};
 
@@ -56,6 +56,55 @@ fn a_file_that_is_not_the_answer_is_never_given() {
     }
     let line = "cached answer is not ours as we sign now, signing anew: serial=0a1b";
     logged(&site.path("beside-0/serve.log"), line);
+}
+
+// rule: ANS-6, RSP-3
+#[test]
+fn a_file_with_another_certificate_or_with_a_nonce_is_never_given() {
+    let site = Site::with_certificates(KeyKind::P256);
+    site.delegate(Purpose::OcspSigner);
+    let port = free_port();
+    let config = site.write_config(&format!(
+        "port = {port}\ncachefolder = \"cache\"\nitcert = \"ca.crt\"\nitkey = \"signer.key\"\n\
+         itsigner = \"signer.crt\"\n[database]\nsqlite = \"certs.db\"\n\
+         [cache]\nmemory = 0\nfreshness = \"1h\"\n"
+    ));
+    let responder = Running::start(&config, port);
+    let question = site.about("0a1b");
+    let good = responder.post(&question.der());
+    let place = file_of(&site, "0a1b");
+    let basic = raw_basic(&good);
+    let [data, algorithm, signature, list] = children(&basic)[..] else { panic!("four parts") };
+    let one = children(children(list)[0])[0];
+    let with = |certificates: &[&[u8]]| {
+        let list = tlv(0xa0, &[&sequence(certificates)]);
+        successful(&sequence(&[data, algorithm, signature, &list]))
+    };
+    assert_eq!(with(&[one]), good);
+    let mut planted = vec![
+        successful(&sequence(&[data, algorithm, signature])),
+        with(&[]),
+        with(&[&site.ca.identity.certificate.to_der().unwrap()]),
+        with(&[one, one]),
+        with(&[&tlv(4, &[&[7; 60_000]])]),
+        responder.post(&site.about("0a1b").with_nonce(b"of another client").der()),
+    ];
+    planted.extend((0..good.len()).step_by(19).map(|at| {
+        let mut flipped = good.clone();
+        flipped[at] ^= 1;
+        flipped
+    }));
+    for octets in planted {
+        fs::write(&place, &octets).unwrap();
+        let answer = responder.post(&question.der());
+        let said = site.read_answer("good", &answer);
+        assert!(said.contains("Response verify OK"), "{said}");
+        let answer = Answer::read(&answer);
+        assert_eq!(answer.statuses(), ["good"]);
+        assert!(answer.extension(NONCE).is_none());
+        assert_ne!(answer.der, octets);
+        assert_eq!(fs::read(&place).unwrap(), answer.der, "it is replaced");
+    }
 }
 
 // rule: ANS-6
@@ -171,11 +220,16 @@ pub fn resigned(site: &Site, own: &Answer, status: &[u8], from: i64, until: i64)
     let mut signer = openssl::sign::Signer::new(sha256, &site.ca.identity.key).unwrap();
     let signature = signer.sign_oneshot_to_vec(&data).unwrap();
     let basic = sequence(&[&data, algorithm, &tlv(3, &[&[0], &signature])]);
-    let kind = [6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 1];
-    let bytes = tlv(0xa0, &[&sequence(&[&kind, &tlv(4, &[&basic])])]);
-    let der = sequence(&[&[10, 1, 0], &bytes]);
+    let der = successful(&basic);
     assert!(Answer::read(&der).is_signed_by(&site.ca.identity.certificate));
     der
+}
+
+/// The OCSPResponse with this BasicOCSPResponse.
+fn successful(basic: &[u8]) -> Vec<u8> {
+    let kind = [6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 1];
+    let bytes = tlv(0xa0, &[&sequence(&[&kind, &tlv(4, &[basic])])]);
+    sequence(&[&[10, 1, 0], &bytes])
 }
 
 /// CertStatus `good`.

@@ -11,6 +11,8 @@ use crate::time::{Timestamp, Validity};
 /// A signed response of our own, read again.
 #[derive(Debug)]
 pub struct SignedAnswer<'a> {
+    /// The whole OCSPResponse.
+    pub der: &'a [u8],
     /// What the signature is over.
     pub tbs_response_data: &'a [u8],
     /// DER of the AlgorithmIdentifier.
@@ -33,18 +35,23 @@ pub enum HasNonce {
 }
 
 impl<'a> SignedAnswer<'a> {
-    /// Reads a successful response about exactly one certificate.
+    /// Reads a successful response about exactly one certificate, which was made for
+    /// nobody in particular: without a nonce.
     ///
     /// # Errors
     ///
     /// [`ResponseError`] for anything else. The signature is not checked here.
     pub fn from_der(der: &'a [u8]) -> Result<Self, ResponseError> {
         let (basic, data) = successful(der)?;
+        if nonce(&data) == HasNonce::Yes {
+            return Err(ResponseError);
+        }
         let mut responses = data.responses;
         let (Some(response), None) = (responses.next(), responses.next()) else {
             return Err(ResponseError);
         };
         Ok(Self {
+            der,
             tbs_response_data: basic.tbs_response_data.full_data(),
             signature_algorithm: basic.signature_algorithm.full_data(),
             signature: basic.signature.as_bytes(),
@@ -67,12 +74,16 @@ impl<'a> SignedAnswer<'a> {
 /// signature is not checked here.
 pub fn single_answers(der: &[u8]) -> Result<(Vec<SingleAnswer<'_>>, HasNonce), ResponseError> {
     let (_, data) = successful(der)?;
-    let mut extensions = data.response_extensions.into_iter().flatten();
-    let nonce = match extensions.find(|one| one.extn_id == syntax::ID_PKIX_OCSP_NONCE) {
-        Some(_) => HasNonce::Yes,
-        None => HasNonce::No,
-    };
+    let nonce = nonce(&data);
     Ok((data.responses.map(single).collect::<Result<_, _>>()?, nonce))
+}
+
+fn nonce(data: &syntax::ResponseData<'_>) -> HasNonce {
+    let mut extensions = data.response_extensions.clone().into_iter().flatten();
+    match extensions.any(|one| one.extn_id == syntax::ID_PKIX_OCSP_NONCE) {
+        true => HasNonce::Yes,
+        false => HasNonce::No,
+    }
 }
 
 fn successful(
