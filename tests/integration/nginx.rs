@@ -20,6 +20,8 @@ use crate::support::site::{Response, Site};
 use crate::support::web::{Dice, Relay, revoked, serve_anything};
 use crate::support::{OnDrop, eventually};
 
+mod room;
+
 // rule: WEB-1, WEB-2, WEB-3, WEB-4, WEB-5, WEB-6, FCG-4
 #[test]
 fn nginx_passes_everything_on_over_the_unix_socket() {
