@@ -138,6 +138,11 @@ impl<E> Crew<E> {
         self.call_one(state)
     }
 
+    /// The calling worker has found this besides what it serves.
+    pub(crate) fn also(&self, event: E) {
+        self.lock().ready.push_back(event);
+    }
+
     /// Something is to be seen to once more, after all that is ready or can be found.
     pub(crate) fn again(&self, event: E) {
         self.lock().again.push_back(event);

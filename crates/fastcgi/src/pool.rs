@@ -1,7 +1,6 @@
 //! What the workers share: connections coming and going, threads, the end.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -294,20 +293,54 @@ impl<P: Protocol> Pool<P> {
         }
     }
 
+    /// Accepts the connections that wait at a listener, several at a time: until the next poll
+    /// everybody has a turn who never stops asking. The first is the caller's to serve.
     fn accept(&self, number: usize) -> Option<Box<Peer<P::Session>>> {
         if self.progress.phase() != Phase::Serving || !self.enter() {
             return None;
         }
-        match self.accept_from(number) {
-            Ok(Some(socket)) => {
+        let first = self.accept_one(number).ok()?;
+        for _ in 1..ACCEPTED_AT_ONCE {
+            // To make room for one more somebody has to go: not before it is there.
+            let is_room = self.open.fetch_update(SeqCst, SeqCst, |open| {
+                (open < self.settings.connections).then_some(open + 1)
+            });
+            if is_room.is_err() {
+                break;
+            }
+            match self.accept_one(number) {
+                Ok(peer) => self.crew.also(Event::Peer(peer)),
+                // Edge-triggered: where none waits, an event comes with the next one.
+                Err(Failure::Nothing | Failure::NoRoom) => return Some(first),
+                Err(Failure::Lost) => {}
+            }
+        }
+        self.look_again(number);
+        Some(first)
+    }
+
+    /// Accepts one, for which there is a place; gives that back where there is none.
+    fn accept_one(&self, number: usize) -> Result<Box<Peer<P::Session>>, Failure> {
+        let accepted = {
+            let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+            let accept = |listener| accept_with(listener, SocketFlags::CLOEXEC);
+            listeners.get(number).map_or(Err(Errno::AGAIN), accept)
+        };
+        let error = match accepted {
+            Ok(socket) => {
                 self.report_end();
-                Some(Box::new(Peer::new(socket, Held::of(&self.held))))
+                return Ok(Box::new(Peer::new(socket, Held::of(&self.held))));
             }
-            Ok(None) => {
+            Err(error) => error,
+        };
+        let failure = Failure::from(error);
+        match failure {
+            Failure::Nothing => self.leave(),
+            Failure::Lost => {
                 self.leave();
-                None
+                self.look_again(number);
             }
-            Err(error) => {
+            Failure::NoRoom => {
                 self.report(error);
                 self.open.fetch_sub(1, SeqCst);
                 self.paused.store(true, SeqCst);
@@ -315,28 +348,16 @@ impl<P: Protocol> Pool<P> {
                     Some(longest_idle) => self.close(longest_idle), // and look again
                     None => self.progress.ring(),                   // and look again in a while
                 }
-                None
             }
         }
+        Err(failure)
     }
 
-    /// One connection from a listener, if there is one; an error for want of room.
-    fn accept_from(&self, number: usize) -> Result<Option<OwnedFd>, Errno> {
+    fn look_again(&self, number: usize) {
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(listener) = listeners.get(number) else {
-            return Ok(None);
-        };
-        let accepted = match accept_with(listener, SocketFlags::CLOEXEC) {
-            Ok(socket) => Some(socket),
-            Err(error) => match Failure::from(error) {
-                Failure::Nothing => return Ok(None),
-                Failure::Lost => None,
-                Failure::NoRoom => return Err(error),
-            },
-        };
-        // Edge-triggered: if more wait there, somebody else is to be woken.
-        self.poller.look_again(listener, number);
-        Ok(accepted)
+        if let Some(listener) = listeners.get(number) {
+            self.poller.look_again(listener, number);
+        }
     }
 
     /// Takes a place for one more connection, if need be that of one without a request.
@@ -388,6 +409,9 @@ impl<P: Protocol> Pool<P> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// More than that many connections that wait are accepted in turns.
+const ACCEPTED_AT_ONCE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -446,6 +470,28 @@ mod tests {
         assert!(!pool.is_paused(), "nobody would look at the listeners again");
         assert!(pool.enter());
         assert_eq!((pool.poller.connections(), pool.open_connections()), (0, 1));
+    }
+
+    #[test]
+    fn connections_that_wait_are_accepted_several_at_a_time_and_cost_none_that_is_there() {
+        for (connections, waiting, accepted) in
+            [(100, 5, &[5][..]), (100, 40, &[16, 32, 40]), (16, 20, &[16, 16]), (3, 5, &[3, 3])]
+        {
+            let settings = Settings { connections, ..Settings::default() };
+            let pool = Arc::new(Pool::new(ClosesAtOnce, settings).unwrap());
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            pool.listen(Listener::try_from(listener).unwrap()).unwrap();
+            let _clients: Vec<_> = std::iter::repeat_with(|| std::net::TcpStream::connect(address))
+                .take(waiting)
+                .collect();
+            pool.crew.join();
+            for open in accepted {
+                let _served = pool.accept(0);
+                assert_eq!(pool.open_connections(), *open, "{connections} {waiting}");
+            }
+            assert_eq!(pool.is_paused(), waiting > connections);
+        }
     }
 
     #[test]
