@@ -59,9 +59,10 @@ impl Succession {
             (Some(present_reason), Some(next)) => match next.barred {
                 None => {
                     let (path, on) = (present.path.display(), present.certificate().not_after());
-                    let left_out =
-                        format!("certificate {path}: ended on {on}, its successor signs");
-                    Self { warning: Some(left_out), ..Self::all(vec![next]) }
+                    let over = format!("certificate {path}: ended on {on}, its successor signs");
+                    // Both, as the clock may be wrong: with the right one its turn may be yet to
+                    // come.
+                    Self { warning: Some(over), ..Self::all(vec![present, next]) }
                 }
                 Some(reason) => {
                     let over = format!(

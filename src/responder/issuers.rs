@@ -67,7 +67,8 @@ impl TakeOver {
         validity: Duration,
     ) -> Timestamp {
         match self {
-            Self::At(instant) => instant,
+            // Nobody signs after the end.
+            Self::At(instant) => instant.min(predecessor_ends.max(certificate.not_before())),
             Self::BeforeTheEnd => {
                 predecessor_ends.saturating_sub(validity).max(certificate.not_before())
             }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use ocsp_fcgi::app::{self, Keys};
 use ocsp_fcgi::cache::{Memory, ResponseCache};
+use ocsp_fcgi::config::Config;
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::ocsp::response::SignedAnswer;
 use ocsp_fcgi::responder::issuers::{Issuer, TakeOver};
@@ -76,6 +78,31 @@ fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
     let responder = world.serve("");
     assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
     logged(&world.site.path("serve.log"), "its successor signs");
+}
+
+#[test]
+fn a_signer_that_has_ended_gives_way_before_the_instant_that_the_configuration_names() {
+    let world = Succession::new(-1);
+    let responder = world.serve("next_from = 2999-01-01T00:00:00Z\n");
+    assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
+}
+
+// rule: RSP-5
+#[test]
+fn a_clock_that_was_ahead_at_the_start_makes_no_successor_sign_before_it_begins() {
+    let world = Succession::with_next(30, (in_seconds(20 * 86_400), 365));
+    let config = Config::load(&world.config("")).unwrap().0;
+    let ahead = in_seconds(40 * 86_400);
+    let identity = app::identity(&config, &config.issuers[0], Keys::AtOnce, ahead).unwrap();
+    let mut issuer = issuer(&world.site.ca.identity, &[]);
+    for (known, take_over) in identity.signers {
+        let cache = ResponseCache::new(Arc::new(Memory::new(1 << 20)), None, b"a signer");
+        issuer.add(known.signer, cache, take_over);
+    }
+    for (now, signs) in [(ahead, "next"), (in_seconds(0), "signer")] {
+        let signer = issuer.acting(now).unwrap().signer().certificate().x509().to_der().unwrap();
+        assert_eq!(signer, world.certificate(signs).to_der().unwrap());
+    }
 }
 
 // rule: RSP-5
@@ -159,7 +186,7 @@ fn what_is_warmed_for_a_successor_is_given_once_it_has_taken_over() {
     assert!(warmed.contains(&given.der), "signed again");
 
     // What would have ended by then is not signed.
-    let late = in_seconds(200 * 86_400);
+    let late = in_seconds(20 * 86_400);
     let output = cache(&world.config(&format!("next_from = {late}\n")), &["warm", "--next"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
