@@ -14,7 +14,7 @@ use crate::responder::presigned::Presigned;
 use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
-use crate::signer::certificate::{Certificate, NoCheck};
+use crate::signer::certificate::{Authority, Certificate, NoCheck};
 use crate::signer::key::{self, Key, KeySource, PasswordUse};
 use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
@@ -110,6 +110,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
     for (id, settings) in (0..).zip(&config.issuers) {
         let mut identity = identity(config, settings, keys, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
+        warnings.extend(not_of_a_ca(&identity.certificate, &settings.certificate));
         over.extend(identity.over);
         named.add(&settings.certificate, &identity.certificate)?;
         let store = shared.stores.store(settings, &identity.certificate)?;
@@ -193,6 +194,20 @@ pub fn identity(
     }
     let signers = signers.into_iter().map(|one| (one.known, one.take_over)).collect();
     Ok(Identity { certificate, signers, over, warnings })
+}
+
+/// Why a certificate in the place of a CA's, from the file at `path`, is none: nobody asks
+/// about what it has issued.
+#[must_use]
+pub fn not_of_a_ca(certificate: &Certificate, path: &Path) -> Option<String> {
+    (certificate.authority() == Authority::No).then(|| {
+        format!(
+            "certificate {}: is no CA's (by basicConstraints or extendedKeyUsage), so that no \
+             question is about it, wanted: that of the CA; that of a delegated signer is signer \
+             (itsigner)",
+            path.display()
+        )
+    })
 }
 
 fn signer(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use rustix::fs::Access;
 
+use self::rows::with_rows;
 use super::serve::{self, Tried};
 use crate::app::{self, Keys, Named};
 use crate::cache::survey;
@@ -26,6 +27,8 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Finding, Report};
 use crate::time::{Clock, SystemClock, Validity};
 
+mod rows;
+
 pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let (config, warnings) = super::load(path)?;
     let mut tally = Tally { problems: 0 };
@@ -36,6 +39,9 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         match app::identity(&config, issuer, Keys::AtOnce, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
+                if let Some(reason) = app::not_of_a_ca(&identity.certificate, &issuer.certificate) {
+                    tally.problem(&reason);
+                }
                 if let Err(error) = named.add(&issuer.certificate, &identity.certificate) {
                     tally.problem(&error.to_string());
                 }
@@ -189,7 +195,16 @@ fn check_folder(folder: &Path, tally: &mut Tally) {
         let _stays_if_in_use = fs::remove_dir(made);
     }
     match looked_at {
-        Ok(None) => tally.fine(&format!("cache folder {} can be written", folder.display())),
+        Ok(None) => {
+            tally.fine(&format!("cache folder {} can be written", folder.display()));
+            // How fresh an answer is stands in the times of its file.
+            if fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0) {
+                let folder = folder.display();
+                tally.warning(&format!(
+                    "cache folder {folder}: everybody may write there, wanted: chmod o-w {folder}"
+                ));
+            }
+        }
         Ok(Some(closed)) => tally.problem(&format!(
             "cache folder {}: another user has made it, and this one may not write there, wanted: \
              chown -R USER {}",
@@ -223,8 +238,14 @@ fn closed_below(folder: &Path) -> io::Result<Option<PathBuf>> {
 
 fn check_database(issuer: &Issuer) -> Vec<Report> {
     match issuer.database.clone() {
-        Database::Mysql(options) => Mysql::new(options).check(),
-        Database::Sqlite(options) => vec![Sqlite::open(options).check()],
+        Database::Mysql(options) => {
+            let store = Mysql::new(options);
+            with_rows(store.check(), &store)
+        }
+        Database::Sqlite(options) => {
+            let store = Sqlite::open(options);
+            with_rows(vec![store.check()], &store)
+        }
         Database::Index(path) => vec![IndexTxt::new(path, Arc::new(SystemClock)).check()],
         Database::Crl(path, unlisted) => {
             let crl = Certificate::load(&issuer.certificate)

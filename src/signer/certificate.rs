@@ -26,6 +26,16 @@ pub struct Certificate {
     not_after: Timestamp,
     extended_key_usage: Vec<asn1::ObjectIdentifier>,
     no_check: NoCheck,
+    authority: Authority,
+}
+
+/// Whether a certificate can be that of a CA (RFC 5280 section 4.2.1.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// It says so, or nothing against it, as those of version 1 do.
+    Possible,
+    /// It says that it is none, or that it signs OCSP responses for one.
+    No,
 }
 
 /// Whether the id-pkix-ocsp-nocheck extension is there (RFC 6960 section 4.2.2.2.1).
@@ -46,6 +56,9 @@ pub enum CertificateError {
     /// It holds no certificate.
     #[error("certificate {0}: no X.509 certificate in PEM or DER")]
     NoCertificate(PathBuf, #[source] ErrorStack),
+    /// It holds a key instead.
+    #[error("certificate {0}: holds a private key, and no certificate")]
+    HoldsKey(PathBuf),
     /// The certificate cannot be understood.
     #[error("certificate: not as RFC 5280 has it")]
     Malformed,
@@ -83,9 +96,13 @@ impl Certificate {
     pub fn load(path: &Path) -> Result<Self, CertificateError> {
         let octets =
             fs::read(path).map_err(|error| CertificateError::Read(path.to_owned(), error))?;
-        let x509 = X509::from_pem(&octets)
-            .or_else(|_| X509::from_der(&octets))
-            .map_err(|error| CertificateError::NoCertificate(path.to_owned(), error))?;
+        let x509 =
+            X509::from_pem(&octets).or_else(|_| X509::from_der(&octets)).map_err(|error| {
+                match octets.windows(KEY.len()).any(|part| part == KEY) {
+                    true => CertificateError::HoldsKey(path.to_owned()),
+                    false => CertificateError::NoCertificate(path.to_owned(), error),
+                }
+            })?;
         Self::new(x509)
     }
 
@@ -104,6 +121,7 @@ impl Certificate {
         let hashes = IssuerHashes::new(&subject_der, public_key.as_bytes());
         let mut extended_key_usage = Vec::new();
         let mut no_check = NoCheck::Absent;
+        let mut is_ca = None;
         for extension in tbs.extensions.into_iter().flatten() {
             if extension.extn_id == ID_CE_EXT_KEY_USAGE {
                 let purposes: SequenceOf<'_, asn1::ObjectIdentifier> =
@@ -112,8 +130,16 @@ impl Certificate {
                 extended_key_usage.extend(purposes);
             } else if extension.extn_id == ID_PKIX_OCSP_NOCHECK {
                 no_check = NoCheck::Present;
+            } else if extension.extn_id == ID_CE_BASIC_CONSTRAINTS {
+                let constraints = asn1::parse_single::<BasicConstraints>(extension.extn_value);
+                is_ca = constraints.ok().map(|constraints| constraints.ca.unwrap_or(false));
             }
         }
+        let authority = match is_ca {
+            Some(true) => Authority::Possible,
+            None if !extended_key_usage.contains(&ID_KP_OCSP_SIGNING) => Authority::Possible,
+            _ => Authority::No,
+        };
         Ok(Self {
             subject_der,
             hashes,
@@ -121,6 +147,7 @@ impl Certificate {
             not_after: timestamp(x509.not_after())?,
             extended_key_usage,
             no_check,
+            authority,
             der,
             x509,
         })
@@ -166,6 +193,12 @@ impl Certificate {
     #[must_use]
     pub fn no_check(&self) -> NoCheck {
         self.no_check
+    }
+
+    /// Whether it can be that of a CA.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.authority
     }
 
     /// The subject as a person reads it: `CN=Example CA, O=Example`.
@@ -269,6 +302,17 @@ struct Extension<'a> {
     extn_value: &'a [u8],
 }
 
+/// Of a key in PEM, of any kind.
+const KEY: &[u8] = b"PRIVATE KEY-----";
+
+/// As tolerant as [`Extension`].
+#[derive(Asn1Read)]
+struct BasicConstraints {
+    ca: Option<bool>,
+    _path_length: Option<u64>,
+}
+
+const ID_CE_BASIC_CONSTRAINTS: asn1::ObjectIdentifier = asn1::oid!(2, 5, 29, 19);
 const ID_CE_EXT_KEY_USAGE: asn1::ObjectIdentifier = asn1::oid!(2, 5, 29, 37);
 const ID_KP_OCSP_SIGNING: asn1::ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 3, 9);
 const ID_PKIX_OCSP_NOCHECK: asn1::ObjectIdentifier = asn1::oid!(1, 3, 6, 1, 5, 5, 7, 48, 1, 5);

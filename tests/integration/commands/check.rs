@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ocsp_fcgi::demo::{KeyKind, write_private};
+use ocsp_fcgi::demo::{KeyKind, Purpose, write_private};
 
 use super::{ocsp_fcgi, openssl, text, unprivileged};
 use crate::support::site::{PROGRAM, Site, mounted};
@@ -214,6 +214,80 @@ fn check_finds_a_full_disk() {
     let output = run(&mut mounted(&config, &full, "check"), "util-linux");
     let told = text(&output.stdout);
     assert!(told.contains("WRONG    cache folder") && told.contains("No space left"), "{told}");
+}
+
+#[test]
+fn check_calls_a_certificate_wrong_that_is_no_cas() {
+    let site = Site::with_certificates(KeyKind::P256);
+    site.delegate(Purpose::OcspSigner);
+    let config = site.write_config(
+        "itcert = \"signer.crt\"\nitkey = \"signer.key\"\n[database]\nsqlite = \"certs.db\"\n",
+    );
+    let output = check(&config);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    let line = "signer.crt: is no CA's (by basicConstraints or extendedKeyUsage), so that";
+    assert!(stdout.contains(line), "{stdout}");
+    // Swapped.
+    let config = site.write_config(
+        "itcert = \"ca.key\"\nitkey = \"ca.crt\"\n[database]\nsqlite = \"certs.db\"\n",
+    );
+    let stdout = text(&check(&config).stdout);
+    assert!(stdout.contains("ca.key: holds a private key, and no certificate\n"), "{stdout}");
+}
+
+#[test]
+fn check_looks_at_some_rows_as_questions_would() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("");
+    let table = rusqlite::Connection::open(site.path("certs.db")).unwrap();
+    // Without what the shipped schema forbids.
+    let columns = "cert_num TEXT PRIMARY KEY, revocation_time TEXT, revocation_reason TEXT, \
+                   cert BLOB, status TEXT";
+    let anew = format!("DROP TABLE list_certs; CREATE TABLE list_certs ({columns})");
+    table.execute_batch(&anew).unwrap();
+    let other = "not as serial in [database.values] has it";
+    let unreadable = format!("have a serial number that cannot be read, {other}, as \"zz\"");
+    let lost = format!("are not found by their serial number, {other}, as");
+    for (serials, status, wanted) in [
+        (["0x0a1b", "0xff02"], "Valid", "all is well".to_owned()),
+        (["4097", "65282"], "Valid", format!("2 of 2 rows looked at {lost} 4097")),
+        (["0x0a1b", "10:00"], "Valid", format!("1 of 2 rows looked at {lost} 1000")),
+        (["0x0a1b", "zz"], "Valid", format!("1 of 2 rows looked at {unreadable}")),
+        (
+            ["0x0a1b", "0xff02"],
+            "0",
+            "2 of 2 rows looked at cannot be understood, and get internalError, as \"0x0a1b\": \
+             status is \"0\", must be Valid or Revoked"
+                .to_owned(),
+        ),
+    ] {
+        table.execute("DELETE FROM list_certs", []).unwrap();
+        for serial in serials {
+            let row = "INSERT INTO list_certs (cert_num, status) VALUES (?, ?)";
+            table.execute(row, [serial, status]).unwrap();
+        }
+        let output = check(&config);
+        let stdout = text(&output.stdout);
+        let code = i32::from(!wanted.starts_with("all"));
+        assert_eq!(output.status.code(), Some(code), "{stdout}");
+        assert!(stdout.contains(&format!("{wanted}\n")), "wanted {wanted:?} in\n{stdout}");
+    }
+}
+
+#[test]
+fn check_warns_of_a_cache_folder_that_everybody_may_write_to() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.configure("");
+    let folder = site.path("cache");
+    fs::create_dir(&folder).unwrap();
+    for (mode, warned) in [(0o777, true), (0o770, false)] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        let output = check(&config);
+        let stdout = text(&output.stdout);
+        let line = format!("warning  cache folder {}: everybody may write there", folder.display());
+        assert_eq!((output.status.code(), stdout.contains(&line)), (Some(0), warned), "{stdout}");
+    }
 }
 
 fn check(config: &Path) -> Output {
