@@ -31,6 +31,7 @@ tests_need() {
     need libfcgi-bin program cgi-fcgi
     need spawn-fcgi program spawn-fcgi
     need systemd program systemd-analyze
+    need mawk program mawk
     need easy-rsa test -e /usr/share/easy-rsa/easyrsa
 }
 

@@ -17,6 +17,7 @@ mod fastcgi;
 mod forgetting;
 mod freshness;
 mod http;
+mod index_to_sql;
 mod install;
 mod issuers;
 mod keys;
