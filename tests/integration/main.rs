@@ -23,6 +23,7 @@ mod issuers;
 mod keys;
 mod layering;
 mod logging;
+mod monitoring;
 mod nginx;
 mod presigned;
 mod protocol;
