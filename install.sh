@@ -8,6 +8,9 @@ set -eu
 umask 022
 name=ocsp-fcgi
 etc=/etc/$name
+# Where the files of examples/ are copied to by hand, and a link to one.
+web_server_files="/etc/nginx/conf.d/$name.conf /etc/apache2/sites-available/$name.conf
+/etc/apache2/sites-enabled/$name.conf"
 
 usage() {
     cat <<'END'
@@ -89,7 +92,7 @@ install() {
     directory 0750 "root:$name" "$etc"
     put 0640 "root:$name" "$etc/config.toml.example" "$here/config.toml.example"
     fresh=no
-    if [ -e "$root$etc/config.toml" ] || [ -L "$root$etc/config.toml" ]; then
+    if is_there "$etc/config.toml"; then
         did "keep      $etc/config.toml"
     else
         fresh=yes
@@ -130,10 +133,23 @@ uninstall() {
         run 'systemctl daemon-reload' systemctl daemon-reload
     fi
     note "kept: $etc (configuration), /var/lib/$name (database), the user and group $name"
-    note "to remove these too: rm -r '$root$etc' '$root/var/lib/$name'; userdel $name"
+    # The group stays, and so does its name, as long as somebody is in it.
+    members=$(group $name | cut -d: -f4 | tr , ' ' || :)
+    leave=''
+    for member in $members; do
+        leave="$leave; gpasswd -d $member $name"
+    done
+    note "to remove these too: rm -r '$root$etc' '$root/var/lib/$name'$leave; userdel $name"
     for changes in "$units/ocsp-fcgi.service.d" "$units/ocsp-fcgi.socket.d"; do
         [ ! -d "$root$changes" ] || note "kept: $changes (changes by systemctl edit)"
     done
+    for file in $web_server_files; do
+        is_there "$file" && note "kept: $file (the web server still asks the responder)"
+    done
+    for folder in /var/cache/$name-apache /run/nginx-$name; do
+        is_there "$folder" && note "kept: $folder (answers kept by the web server)"
+    done
+    return 0
 }
 
 install_units() {
@@ -158,9 +174,9 @@ choose_web_group() {
     if [ -z "$web_group" ] && [ -f "$root$units/ocsp-fcgi.socket" ]; then
         web_group=$(sed -n 's/^SocketGroup=//p' "$root$units/ocsp-fcgi.socket")
     fi
-    for group in ${web_group:-www-data nginx apache http}; do
-        if group_exists "$group"; then
-            web_group=$group
+    for candidate in ${web_group:-www-data nginx apache http}; do
+        if group "$candidate" >/dev/null; then
+            web_group=$candidate
             return
         fi
     done
@@ -169,11 +185,12 @@ choose_web_group() {
     web_group=${web_group:-www-data}
 }
 
-group_exists() {
+# group NAME: its line
+group() {
     if [ -n "$root" ]; then
-        grep -qs "^$1:" "$root/etc/group"
+        grep -s "^$1:" "$root/etc/group"
     else
-        getent group "$1" >/dev/null
+        getent group "$1"
     fi
 }
 
@@ -186,14 +203,23 @@ choose_binary() {
     binary=$here/target/release/$name
     did "build     $binary"
     [ "$dry" = no ] || return 0
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$here/Cargo.toml")
+    found=$(as_builder 'cargo --version' 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p' || :)
+    if [ -z "$found" ] || [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+        fail "cargo is ${found:-not there}, wanted $wanted or newer: get it from https://rustup.rs, or build elsewhere and give the result with --binary"
+    fi
+    "$here/tests/packages.sh" demo
+    as_builder 'cargo build --release --locked --target-dir target'
+}
+
+# as_builder COMMAND: as the owner of the checkout, with the PATH where rustup put cargo
+as_builder() {
     if [ "$(id -u)" -eq 0 ] && [ "${SUDO_USER:-root}" != root ]; then
-        # As the owner of the checkout, with the PATH where rustup put cargo.
-        # shellcheck disable=SC2016  # $1 is for the inner shell
-        sudo -H -u "$SUDO_USER" sh -lc 'cd "$1" && cargo build --release --locked --target-dir target' sh "$here"
-    elif command -v cargo >/dev/null; then
-        (cd "$here" && cargo build --release --locked --target-dir target)
+        # shellcheck disable=SC2016  # $1 and $2 are for the inner shell
+        sudo -H -u "$SUDO_USER" sh -lc 'cd "$1" && $2' sh "$here" "$1"
     else
-        fail 'cargo not found: build elsewhere and give the result with --binary'
+        # shellcheck disable=SC2086  # a word for each
+        (cd "$here" && $1)
     fi
 }
 
@@ -228,9 +254,15 @@ Upgraded. What to do next:
   1. see what is new: diff $etc/config.toml $etc/config.toml.example
   2. runuser -u $name -- $prefix/bin/$name check --config $etc/config.toml
 $(restarts)
-     where Apache starts the program itself (mod_fcgid): systemctl reload apache2
+     where Apache starts the program itself (mod_fcgid): the same check as its user
+     (www-data), then systemctl reload apache2
 END
     fi
+    for pair in nginx/conf.d/$name.conf=nginx.conf apache2/sites-available/$name.conf=apache.conf; do
+        copy=/etc/${pair%=*}
+        is_there "$copy" && echo "  see what is new for the web server: diff $copy $doc/${pair#*=}"
+    done
+    return 0
 }
 
 restarts() {
@@ -274,10 +306,14 @@ directory() {
 # remove PATH...: those that exist
 remove() {
     for path in "$@"; do
-        if [ -e "$root$path" ] || [ -L "$root$path" ]; then
+        if is_there "$path"; then
             run "remove    $path" rm -rf "$root$path"
         fi
     done
+}
+
+is_there() {
+    [ -e "$root$1" ] || [ -L "$root$1" ]
 }
 
 give() {

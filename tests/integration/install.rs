@@ -7,6 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::with_input;
+
 #[test]
 fn an_installation_has_all_files_and_their_modes() {
     let place = Place::new();
@@ -135,6 +137,82 @@ fn an_uninstallation_finds_the_prefix_and_names_what_it_keeps() {
 }
 
 #[test]
+fn an_uninstallation_names_what_was_made_by_hand_and_who_is_in_the_group() {
+    let place = Place::new();
+    place.install(&[]);
+    let said = place.run(&["--uninstall"]);
+    assert!(!said.contains("web server") && !said.contains("gpasswd"), "{said}");
+    let made = [
+        "etc/nginx/conf.d/ocsp-fcgi.conf",
+        "etc/apache2/sites-available/ocsp-fcgi.conf",
+        "var/cache/ocsp-fcgi-apache/34099f7f/00.der",
+        "run/nginx-ocsp-fcgi/52/097b",
+    ];
+    made.iter().for_each(|path| place.write(path, "made by hand\n"));
+    fs::create_dir(place.path("etc/apache2/sites-enabled")).unwrap();
+    let link = place.path("etc/apache2/sites-enabled/ocsp-fcgi.conf");
+    symlink("../sites-available/ocsp-fcgi.conf", link).unwrap();
+    place.write("etc/group", "www-data:x:33:\nocsp-fcgi:x:999:www-data,carol\n");
+    place.install(&[]);
+    let said = place.run(&["--uninstall"]);
+    for kept in [
+        "/etc/nginx/conf.d/ocsp-fcgi.conf (",
+        "/etc/apache2/sites-available/ocsp-fcgi.conf (",
+        "/etc/apache2/sites-enabled/ocsp-fcgi.conf (",
+        "/var/cache/ocsp-fcgi-apache (",
+        "/run/nginx-ocsp-fcgi (",
+    ] {
+        assert!(said.contains(&format!("kept: {kept}")), "{kept}: {said}");
+    }
+    made.iter().for_each(|path| assert!(place.path(path).exists(), "{path}"));
+    let leave = "; gpasswd -d www-data ocsp-fcgi; gpasswd -d carol ocsp-fcgi; userdel ocsp-fcgi\n";
+    assert!(said.contains(leave), "{said}");
+}
+
+#[test]
+fn an_upgrade_names_the_copies_that_the_web_server_has() {
+    let place = Place::new();
+    assert!(!place.install(&[]).contains("diff /etc/nginx"));
+    place.write("etc/nginx/conf.d/ocsp-fcgi.conf", "of before\n");
+    let said = place.install(&["--prefix", "/opt/ocsp"]);
+    let diff = "diff /etc/nginx/conf.d/ocsp-fcgi.conf /opt/ocsp/share/doc/ocsp-fcgi/nginx.conf\n";
+    assert!(said.contains(diff), "{said}");
+    assert!(!said.contains("apache2/"), "{said}");
+    assert_eq!(place.read("etc/nginx/conf.d/ocsp-fcgi.conf"), "of before\n");
+}
+
+#[test]
+fn a_cargo_that_is_too_old_or_not_there_is_told_before_anything_is_built() {
+    let place = Place::new();
+    for (version, found) in
+        [("cargo 0.66.0", "0.66.0"), ("cargo 1.9.0 (0 2016-05-23)", "1.9.0"), ("", "not there")]
+    {
+        place.cargo(version);
+        let output = place.build();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let wanted = env!("CARGO_PKG_RUST_VERSION");
+        let sentence =
+            format!("install.sh: cargo is {found}, wanted {wanted} or newer: get it from ");
+        assert!(said.starts_with(&sentence) && said.lines().count() == 1, "{said}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(place.tree(), BTreeMap::new());
+    }
+}
+
+#[test]
+fn what_is_new_enough_builds_once_the_packages_are_there() {
+    for version in [concat!(env!("CARGO_PKG_RUST_VERSION"), ".0 (0 2025-07-30)"), "1.100.0-nightly"]
+    {
+        let place = Place::new();
+        place.cargo(&format!("cargo {version}"));
+        let output = place.build();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let built = "build --release --locked --target-dir target, after packages.sh demo\n";
+        assert_eq!(place.read("usr/local/bin/ocsp-fcgi"), built);
+    }
+}
+
+#[test]
 fn a_wrong_call_is_refused_with_a_sentence_and_changes_nothing() {
     let place = Place::new();
     for (arguments, sentence) in [
@@ -233,6 +311,39 @@ impl Place {
     fn call(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(self.folder.path().join("install.sh"));
         command.arg("--root").arg(self.path("")).args(arguments).output().unwrap()
+    }
+
+    /// Puts a cargo before the others that says it is of this version, and builds a text.
+    fn cargo(&self, version: &str) {
+        let top = self.folder.path();
+        fs::create_dir_all(top.join("bin")).unwrap();
+        fs::create_dir_all(top.join("tests")).unwrap();
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), top.join("Cargo.toml"))
+            .unwrap();
+        let says = match version {
+            "" => "exit 127".to_owned(),
+            version => format!("echo '{version}'; exit"),
+        };
+        let cargo = format!(
+            "#!/bin/sh\n[ \"$1\" = build ] || {{ {says}; }}\nmkdir -p target/release\n\
+             echo \"$*, after packages.sh $(cat packages)\" > target/release/ocsp-fcgi\n"
+        );
+        let packages = "#!/bin/sh\necho \"$1\" > \"$(dirname \"$0\")/../packages\"\n";
+        for (name, script) in [("bin/cargo", &*cargo), ("tests/packages.sh", packages)] {
+            // Not by this process: a test beside could have it open when it is to run.
+            let mut install = Command::new("install");
+            install.args(["-m", "0755", "/dev/stdin"]).arg(top.join(name));
+            assert!(with_input(&mut install, script.as_bytes()).status.success());
+        }
+    }
+
+    /// Builds by [`Place::cargo`], and installs.
+    fn build(&self) -> Output {
+        let bin = self.folder.path().join("bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(self.folder.path().join("install.sh"));
+        command.env("PATH", path).env_remove("SUDO_USER").arg("--root").arg(self.path(""));
+        command.output().unwrap()
     }
 
     fn mode(&self, path: &str) -> u32 {
