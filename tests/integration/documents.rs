@@ -111,7 +111,10 @@ fn each_example_without_a_default_can_be_written() {
     assert!(parse(&presigned).0.presigned.is_some());
 
     for (line, is_it) in [
-        ("#index = \"/etc/easy-rsa", (|database| matches!(database, Database::Index(_))) as IsIt),
+        (
+            "#index = \"/var/lib/ocsp-fcgi/i",
+            (|database| matches!(database, Database::Index(_))) as IsIt,
+        ),
         ("#crl = \"/var/lib/ocsp-fcgi/ca.crl", |database| matches!(database, Database::Crl(..))),
     ] {
         let without_a_server = without(EXAMPLE, &["dbip", "dbuser", "dbpassword", "dbname"]);
