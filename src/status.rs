@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The place of an issuer in the configuration; what the status store knows it by.
+/// The place of an issuer in the configuration, by which the log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IssuerId(pub u32);
 

@@ -109,13 +109,13 @@ pub fn run(
         plan,
         progress,
         stop,
-        walk: Mutex::new(store.walk(issuer.id(), plan.choice.wanted())?),
+        walk: Mutex::new(store.walk(plan.choice.wanted())?),
         pace: plan.rate.map(Pace::new),
         error: Mutex::default(),
         not_kept: AtomicU64::new(0),
         over: AtomicBool::new(false),
     };
-    let mut counting = store.walk(issuer.id(), Wanted::Serials)?;
+    let mut counting = store.walk(Wanted::Serials)?;
     thread::scope(|scope| {
         let start = || thread::Builder::new().spawn_scoped(scope, || run.work());
         let started = (0..plan.threads.max(1)).map(|_| start()).collect::<Vec<_>>();
@@ -227,7 +227,7 @@ impl Run<'_> {
             return Ok(());
         }
         let at = self.responder.now();
-        let found = self.issuer.store().find_many(self.issuer.id(), serials)?;
+        let found = self.issuer.store().find_many(serials)?;
         for (serial, found) in serials.iter().zip(found) {
             if self.is_over() {
                 return Ok(());

@@ -135,7 +135,7 @@ impl Issuer {
         &self.signatories
     }
 
-    /// What the status store knows it by.
+    /// What the log knows it by.
     #[must_use]
     pub fn id(&self) -> IssuerId {
         self.id

@@ -198,7 +198,7 @@ impl Responder {
         let (serial, id) = (&cert_id.serial(), issuer.id().0);
         let health = issuer.health();
         let under_way = health.ask();
-        let found = issuer.store().find(issuer.id(), serial);
+        let found = issuer.store().find(serial);
         let is_remembered = matches!(&found, Ok(Some(it)) if it.basis == Basis::Remembered);
         let is_away = is_remembered || matches!(found, Err(StoreError::Unavailable(_)));
         if !is_away {

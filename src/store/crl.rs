@@ -13,7 +13,7 @@ use openssl::pkey::{PKey, Public};
 use serde::Deserialize;
 
 use crate::serial::Serial;
-use crate::status::{Basis, CertRecord, CertStatus, IssuerId};
+use crate::status::{Basis, CertRecord, CertStatus};
 use crate::store::crl::decode::List;
 use crate::store::listing::Said;
 use crate::store::walk::File;
@@ -136,7 +136,7 @@ impl Crl {
 }
 
 impl StatusStore for Crl {
-    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let content = self.file.get().map_err(StoreError::unavailable)?;
         let validity = content.value.validity;
         let is_current = self.is_current(&validity);
@@ -156,7 +156,7 @@ impl StatusStore for Crl {
     }
 
     /// What is revoked: a CRL does not tell what else there is.
-    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         if wanted > Wanted::Serials {
             return Err(WalkError::NoDates(format!(
                 "{}: a CRL does not tell the dates of certificates",

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::serial::{Serial, SerialError};
-use crate::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
+use crate::status::{CertRecord, CertStatus, RevocationReason};
 use crate::store::listing::{Listing, Said};
 use crate::store::walk::File;
 use crate::store::watched::{Age, Changes, Watched};
@@ -76,7 +76,7 @@ impl IndexTxt {
 }
 
 impl StatusStore for IndexTxt {
-    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let content = self.file.get().map_err(StoreError::unavailable)?;
         match (content.value.listing.find(serial), content.age) {
             // Nobody takes a revocation back: it holds however old the content is.
@@ -94,7 +94,7 @@ impl StatusStore for IndexTxt {
         }
     }
 
-    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         let ends = match wanted {
             Wanted::Serials => Vec::new(),
             Wanted::End => ends(&self.file.octets().map_err(StoreError::unavailable)?),

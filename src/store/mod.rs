@@ -2,7 +2,7 @@
 //! implementations.
 
 use crate::serial::Serial;
-use crate::status::{CertRecord, IssuerId};
+use crate::status::CertRecord;
 
 pub mod crl;
 pub mod index_txt;
@@ -32,7 +32,7 @@ pub trait StatusStore: Send + Sync {
     ///
     /// [`StoreError::Unavailable`] passes; [`StoreError::BadRow`] stays until
     /// somebody mends the row.
-    fn find(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError>;
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError>;
 
     /// Looks several serials up, each as [`StatusStore::find`] does, and tells in their
     /// order what it found. A database is asked once for all of them.
@@ -41,8 +41,8 @@ pub trait StatusStore: Send + Sync {
     ///
     /// [`StoreError::Unavailable`], for all of them; a row that somebody must mend stands
     /// in the place of its serial.
-    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
-        let each = serials.iter().map(|serial| match self.find(issuer, serial) {
+    fn find_many(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        let each = serials.iter().map(|serial| match self.find(serial) {
             Err(unavailable @ StoreError::Unavailable(_)) => Err(unavailable),
             found => Ok(found),
         });
@@ -55,7 +55,7 @@ pub trait StatusStore: Send + Sync {
     ///
     /// [`WalkError::NoDates`] where it does not have the dates that are wanted;
     /// [`WalkError::Store`] where it cannot be read.
-    fn walk(&self, issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError>;
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError>;
 }
 
 /// What [`StatusStore::find`] says of one of several serials.

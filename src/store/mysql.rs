@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::logging::Trouble;
 use crate::serial::Serial;
-use crate::status::{CertRecord, IssuerId};
+use crate::status::CertRecord;
 use crate::store::mapping::{Dialect, Mapping};
 use crate::store::mysql::dial::Dialler;
 use crate::store::mysql::keeper::Keeper;
@@ -106,18 +106,18 @@ impl Mysql {
 /// Galera cluster cannot tell at the moment (error 1205). In the pause after a
 /// failure it fails at once.
 impl StatusStore for Mysql {
-    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let mapping = &self.keeper.dialler.options.mapping;
         let rows = self.keeper.ask(&mapping.parameters(serial, Dialect::Mysql));
         let rows = rows.map_err(|failure| failure.about(serial))?;
         Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 
-    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
-        self.all_of(issuer, serials)
+    fn find_many(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        self.all_of(serials)
     }
 
-    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         self.parts(wanted)
     }
 }

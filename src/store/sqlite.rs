@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, params_from_iter};
 
 use crate::logging::Trouble;
 use crate::serial::Serial;
-use crate::status::{CertRecord, IssuerId};
+use crate::status::CertRecord;
 use crate::store::mapping::{Dialect, Mapping, Parameter};
 use crate::store::moment::Moment;
 use crate::store::mounted;
@@ -267,7 +267,7 @@ impl Sqlite {
 
 /// At worst a question waits two seconds for a writer.
 impl StatusStore for Sqlite {
-    fn find(&self, _issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
         let mapping = &self.options.mapping;
         let parameters = mapping.parameters(serial, Dialect::Sqlite);
         let rows = self.rows(&self.statement, &parameters);
@@ -280,11 +280,11 @@ impl StatusStore for Sqlite {
         Ok(row::read(mapping, serial, &rows)?.reported(&self.odd_rows))
     }
 
-    fn find_many(&self, issuer: IssuerId, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
-        self.all_of(issuer, serials)
+    fn find_many(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
+        self.all_of(serials)
     }
 
-    fn walk(&self, _issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         self.parts(wanted)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mysql::prelude::Queryable;
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, IssuerId};
+use ocsp_fcgi::status::CertRecord;
 use ocsp_fcgi::store::index_txt::IndexTxt;
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::store::{Mapping, StatusStore};
@@ -117,7 +117,7 @@ fn check(ca: &OpensslCa, source: &str) -> String {
 }
 
 fn find(store: &dyn StatusStore, serial: &str) -> Option<CertRecord> {
-    store.find(IssuerId(0), &Serial::from_hex(serial).unwrap()).unwrap()
+    store.find(&Serial::from_hex(serial).unwrap()).unwrap()
 }
 
 const REVOCATIONS: [&[&str]; 10] = [

@@ -1,7 +1,7 @@
 //! The contract of the status stores, against MariaDB and SQLite for real.
 
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId, RevocationReason};
+use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::{Mapping, StatusStore, StoreError, sqlite};
 use ocsp_fcgi::time::Timestamp;
 use tempfile::TempDir;
@@ -168,7 +168,7 @@ fn many_threads_get_each_their_own_row() {
                     let serial = Serial::from_be_bytes(&[n]).unwrap();
                     let revoked = format!("0x{n:x}").as_str() > "0x8";
                     for _ in 0..50 {
-                        let record = store.find(IssuerId(0), &serial).unwrap().unwrap();
+                        let record = store.find(&serial).unwrap().unwrap();
                         assert_eq!(record.status != CertStatus::Good, revoked, "{n}");
                     }
                 });
@@ -222,7 +222,7 @@ fn options(folder: &TempDir) -> sqlite::Options {
 }
 
 fn find(store: &dyn StatusStore, serial: &str) -> Result<Option<CertRecord>, StoreError> {
-    store.find(IssuerId(0), &Serial::from_hex(serial).unwrap())
+    store.find(&Serial::from_hex(serial).unwrap())
 }
 
 fn status(store: &dyn StatusStore, serial: &str) -> Option<CertStatus> {

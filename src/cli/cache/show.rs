@@ -69,7 +69,7 @@ fn read(text: &str) -> Result<Serial, SerialError> {
 
 fn tell_database(issuer: &Issuer, serial: &Serial) -> Option<CertRecord> {
     say(format_args!("issuer {} ({})", issuer.id().0, issuer.certificate().subject()));
-    let found = issuer.store().find(issuer.id(), serial);
+    let found = issuer.store().find(serial);
     match &found {
         Ok(Some(record)) => say(format_args!("  database says {}", words(record.status))),
         Ok(None) => say(format_args!("  database has no such certificate")),

@@ -1,7 +1,6 @@
 //! Looks at some rows as questions would.
 
 use crate::logging::{chain, quoted};
-use crate::status::IssuerId;
 use crate::store::{Finding, Report, StatusStore, StoreError, WalkError, Wanted};
 
 /// The reports of a database, and what its first rows say, where it can be asked at all.
@@ -18,12 +17,11 @@ pub(super) fn with_rows(mut reports: Vec<Report>, store: &dyn StatusStore) -> Ve
 }
 
 fn findings(store: &dyn StatusStore) -> Result<Vec<Finding>, WalkError> {
-    let id = IssuerId(0);
-    let Some(page) = store.walk(id, Wanted::Serials)?.next_page()? else { return Ok(Vec::new()) };
+    let Some(page) = store.walk(Wanted::Serials)?.next_page()? else { return Ok(Vec::new()) };
     let serials: Vec<_> = page.listed.iter().map(|listed| listed.serial).collect();
     let mut lost = Vec::new();
     let mut broken = Vec::new();
-    for (serial, found) in serials.iter().zip(store.find_many(id, &serials)?) {
+    for (serial, found) in serials.iter().zip(store.find_many(&serials)?) {
         match found {
             Ok(Some(_)) => {}
             Ok(None) => lost.push(serial.to_string()),

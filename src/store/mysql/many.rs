@@ -5,7 +5,6 @@ use mysql::consts::ColumnType;
 
 use crate::hex;
 use crate::serial::Serial;
-use crate::status::IssuerId;
 use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter, SerialFormat};
@@ -17,11 +16,7 @@ use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
 impl Mysql {
-    pub(super) fn all_of(
-        &self,
-        issuer: IssuerId,
-        serials: &[Serial],
-    ) -> Result<Vec<Found>, StoreError> {
+    pub(super) fn all_of(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
         let mapping = &self.keeper.dialler.options.mapping;
         let asker = Asker { mapping, dialect: Dialect::Mysql, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| {
@@ -32,7 +27,7 @@ impl Mysql {
                 Err(failure) => Err(StoreError::unavailable(failure)),
             }
         };
-        asker.find_many(serials, ask, |serial| self.find(issuer, serial))
+        asker.find_many(serials, ask, |serial| self.find(serial))
     }
 
     pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {

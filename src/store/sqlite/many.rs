@@ -4,7 +4,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, params_from_iter};
 
 use crate::serial::Serial;
-use crate::status::IssuerId;
 use crate::store::many::Asker;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter};
@@ -13,11 +12,7 @@ use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
 impl Sqlite {
-    pub(super) fn all_of(
-        &self,
-        issuer: IssuerId,
-        serials: &[Serial],
-    ) -> Result<Vec<Found>, StoreError> {
+    pub(super) fn all_of(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
         let mapping = &self.options.mapping;
         let asker = Asker { mapping, dialect: Dialect::Sqlite, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| match self.rows(statement, parameters)
@@ -26,7 +21,7 @@ impl Sqlite {
             Err(Failure::Refused(_)) => Ok(None),
             Err(failure) => Err(StoreError::unavailable(failure)),
         };
-        asker.find_many(serials, ask, |serial| self.find(issuer, serial))
+        asker.find_many(serials, ask, |serial| self.find(serial))
     }
 
     pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::IssuerId;
 use ocsp_fcgi::store::mapping::{Mapping, SerialFormat};
 use ocsp_fcgi::store::{Dates, StatusStore, StoreError, WalkError, Wanted};
 
@@ -41,7 +40,7 @@ fn many_serials_are_looked_up_at_once_and_each_as_if_it_were_alone() {
             table.insert(key, rest);
         }
         serials.extend(["0e01", "0e02"].map(|hex| Serial::from_hex(hex).unwrap()));
-        let found = store.find_many(IssuerId(0), &serials).unwrap();
+        let found = store.find_many(&serials).unwrap();
         assert_eq!(found.len(), serials.len());
         let mut kinds = [0; 4];
         for (serial, found) in serials.iter().zip(found) {
@@ -55,9 +54,9 @@ fn many_serials_are_looked_up_at_once_and_each_as_if_it_were_alone() {
             assert_eq!(format!("{found:?}"), format!("{alone:?}"), "{serial}");
         }
         assert!(kinds.iter().all(|count| *count >= 2), "{kinds:?}");
-        assert!(store.find_many(IssuerId(0), &[]).unwrap().is_empty());
+        assert!(store.find_many(&[]).unwrap().is_empty());
         table.run("DROP TABLE list_certs");
-        let gone = store.find_many(IssuerId(0), &serials);
+        let gone = store.find_many(&serials);
         assert!(matches!(gone, Err(StoreError::Unavailable(_))), "{gone:?}");
     });
 }
@@ -75,7 +74,7 @@ fn every_row_is_met_once_page_by_page() {
         let wanted = (0..1_000).map(|number: u32| serial(&(number * 7).to_be_bytes())).collect();
         assert_eq!(walk(store), wanted);
         table.insert("nonsense", "'Valid', NULL, NULL");
-        let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+        let mut pages = store.walk(Wanted::Serials).unwrap();
         let mut unreadable = Vec::new();
         while let Some(page) = pages.next_page().unwrap() {
             unreadable.extend(page.unreadable);
@@ -95,7 +94,7 @@ fn a_serial_that_was_stored_as_a_floating_point_number_is_none_and_ends_nothing(
     );
     let mapping = mapped("number", "state", "at", "why");
     let store = world.store(Mapping { serial: SerialFormat::Decimal, ..mapping });
-    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let mut pages = store.walk(Wanted::Serials).unwrap();
     let page = pages.next_page().unwrap().unwrap();
     assert_eq!(page.listed.len(), 1);
     assert_eq!(
@@ -116,7 +115,7 @@ fn a_serial_that_was_stored_as_a_floating_point_number_is_none_and_ends_nothing(
          INSERT INTO certs SELECT n + 0.5, 'Valid', NULL, NULL FROM c",
     );
     world.run("INSERT INTO certs VALUES (2000, 'Valid', NULL, NULL)");
-    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let mut pages = store.walk(Wanted::Serials).unwrap();
     let (mut listed, mut unreadable) = (0, 0);
     while let Some(page) = pages.next_page().unwrap() {
         listed += page.listed.len();
@@ -168,11 +167,11 @@ fn columns_of_every_type_are_gone_through_and_looked_up() {
         let all = walk(&*store);
         assert_eq!(all.len(), 700, "{on:?} {kind}");
         let all: Vec<_> = all.into_iter().collect();
-        let found = store.find_many(IssuerId(0), &all).unwrap();
+        let found = store.find_many(&all).unwrap();
         assert!(found.iter().all(|found| matches!(found, Ok(Some(_)))), "{on:?} {kind}");
         // Only the row asked for, however near the others are.
         world.run("DELETE FROM certs WHERE state = 'Valid'");
-        let found = store.find_many(IssuerId(0), &all).unwrap();
+        let found = store.find_many(&all).unwrap();
         assert!(found.iter().all(|found| matches!(found, Ok(None))), "{on:?} {kind}");
     }
 }
@@ -187,7 +186,7 @@ fn certificates_are_told_where_their_dates_are_wanted() {
             (Wanted::End, Dates::Certificate(b"PEM".to_vec())),
             (Wanted::BothEnds, Dates::Certificate(b"PEM".to_vec())),
         ] {
-            let mut pages = store.walk(IssuerId(0), wanted).unwrap();
+            let mut pages = store.walk(wanted).unwrap();
             let page = pages.next_page().unwrap().unwrap();
             assert_eq!(page.listed[0].dates, dates);
             assert!(pages.next_page().unwrap().is_none());
@@ -195,21 +194,21 @@ fn certificates_are_told_where_their_dates_are_wanted() {
     });
     let world = World::new(On::Sqlite);
     let store = world.store(mapped("number", "state", "at", "why"));
-    let refused = store.walk(IssuerId(0), Wanted::End);
+    let refused = store.walk(Wanted::End);
     assert!(matches!(refused, Err(WalkError::NoDates(_))));
 }
 
 /// All serials; each row was met once, and as many were counted.
 #[track_caller]
 fn walk(store: &dyn StatusStore) -> BTreeSet<Serial> {
-    let mut pages = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let mut pages = store.walk(Wanted::Serials).unwrap();
     let (mut all, mut rows) = (BTreeSet::new(), 0);
     while let Some(page) = pages.next_page().unwrap() {
         rows += page.listed.len();
         all.extend(page.listed.into_iter().map(|listed| listed.serial));
     }
     assert_eq!(rows, all.len(), "rows met twice");
-    let mut counting = store.walk(IssuerId(0), Wanted::Serials).unwrap();
+    let mut counting = store.walk(Wanted::Serials).unwrap();
     let mut counted = 0;
     while let Some(more) = counting.skip().unwrap() {
         counted += more;

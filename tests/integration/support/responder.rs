@@ -276,8 +276,8 @@ struct Told {
 }
 
 impl StatusStore for Told {
-    fn find(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
-        let found = self.store.find(issuer, serial);
+    fn find(&self, serial: &Serial) -> Result<Option<CertRecord>, StoreError> {
+        let found = self.store.find(serial);
         let _nobody_listens = self.told.send(());
         let then = self.then.lock().unwrap().take();
         if let Some(then) = then {
@@ -286,8 +286,8 @@ impl StatusStore for Told {
         found
     }
 
-    fn walk(&self, issuer: IssuerId, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
-        self.store.walk(issuer, wanted)
+    fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
+        self.store.walk(wanted)
     }
 }
 
