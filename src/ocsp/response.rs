@@ -307,17 +307,20 @@ mod tests {
             let archive_cutoff = (status == CertStatus::Good).then_some(time);
             let response = SingleAnswer { cert_id, status, validity, archive_cutoff };
             let responder_id = ResponderId::ByName(vec![0x30, 0]);
-            let answer = Answer {
-                responder_id: &responder_id,
-                produced_at: time,
-                responses: vec![response],
-                nonce: request.nonce(),
-                extended_revoke: ExtendedRevoke::Stated,
-            };
-            let certificate = Some(&[0x30, 1, 0xff][..]);
-            let to_be_signed = answer.to_be_signed().unwrap();
             let algorithm = SignatureAlgorithm::Ed25519;
-            let der = assemble(&to_be_signed, algorithm, b"sig", certificate).unwrap();
+            let der = |nonce| {
+                let answer = Answer {
+                    responder_id: &responder_id,
+                    produced_at: time,
+                    responses: vec![response],
+                    nonce,
+                    extended_revoke: ExtendedRevoke::Stated,
+                };
+                let certificate = Some(&[0x30, 1, 0xff][..]);
+                assemble(&answer.to_be_signed().unwrap(), algorithm, b"sig", certificate).unwrap()
+            };
+            assert!(SignedAnswer::from_der(&der(request.nonce())).is_err(), "for one client");
+            let der = der(None);
             let read = SignedAnswer::from_der(&der).unwrap();
             assert_eq!((read.response, read.responder_id), (response, responder_id));
             assert_eq!(read.signature_algorithm, algorithm.identifier_der());
