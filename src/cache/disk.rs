@@ -10,7 +10,7 @@ use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
@@ -101,13 +101,10 @@ impl Disk {
     fn note(&self, written: io::Result<bool>) -> Written {
         match written {
             Ok(written) => {
-                self.trouble.end(
-                    Instant::now(),
-                    format_args!(
-                        "cache folder can be written again: folder={}",
-                        self.quoted_folder()
-                    ),
-                );
+                self.trouble.end(format_args!(
+                    "cache folder can be written again: folder={}",
+                    self.quoted_folder()
+                ));
                 if written { Written::Yes } else { Written::Not }
             }
             Err(error) => {
@@ -222,14 +219,11 @@ impl Disk {
     }
 
     fn report(&self, doing: &str, error: &io::Error) {
-        self.trouble.begin(
-            Instant::now(),
-            format_args!(
-                "cache folder out of order, answers are not kept: {doing}={} error={}",
-                self.quoted_folder(),
-                quoted(error),
-            ),
-        );
+        self.trouble.begin(format_args!(
+            "cache folder out of order, answers are not kept: {doing}={} error={}",
+            self.quoted_folder(),
+            quoted(error),
+        ));
     }
 
     fn quoted_folder(&self) -> impl std::fmt::Display {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -102,13 +102,10 @@ impl ResponseCache {
             .ok()
             .filter(|answer| answer.response.cert_id == cert_id.der() && is_ours(answer));
         let Some(answer) = answer else {
-            self.foreign.begin(
-                Instant::now(),
-                format_args!(
-                    "cached answer is not ours as we sign now, signing anew: serial={}",
-                    cert_id.serial()
-                ),
-            );
+            self.foreign.begin(format_args!(
+                "cached answer is not ours as we sign now, signing anew: serial={}",
+                cert_id.serial()
+            ));
             disk.remove(cert_id);
             return None;
         };

@@ -57,15 +57,18 @@ impl Trouble {
 
     /// Another failure. `what` says what is wrong and what follows, and is
     /// rendered only when a line is due.
-    pub fn begin(&self, now: Instant, what: fmt::Arguments<'_>) {
-        if let Some(notice) = self.failed(now) {
+    pub fn begin(&self, what: fmt::Arguments<'_>) {
+        if let Some(notice) = self.failed(Instant::now()) {
             log::log!(self.level, "{what}{notice}");
         }
     }
 
     /// It worked. `what` says what works again.
-    pub fn end(&self, now: Instant, what: fmt::Arguments<'_>) {
-        if let Some(notice) = self.worked(now) {
+    pub fn end(&self, what: fmt::Arguments<'_>) {
+        if !self.lasting.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(notice) = self.worked(Instant::now()) {
             log::info!("{what}{notice}");
         }
     }

@@ -1,7 +1,7 @@
 //! Answers made and signed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::{Entry, Making, ResponseCache};
 use crate::http::caching::Representation;
@@ -264,14 +264,11 @@ impl Responder {
         now: Timestamp,
     ) -> Result<Validity, ErrorStatus> {
         validity(now, span, issuer.policy().back_date, ends).ok_or_else(|| {
-            issuer.health().ended.begin(
-                Instant::now(),
-                format_args!(
-                    "a certificate has ended, answering internalError: issuer={} ended={}",
-                    issuer.id().0,
-                    issuer.ends()
-                ),
-            );
+            issuer.health().ended.begin(format_args!(
+                "a certificate has ended, answering internalError: issuer={} ended={}",
+                issuer.id().0,
+                issuer.ends()
+            ));
             ErrorStatus::InternalError
         })
     }
@@ -294,7 +291,7 @@ impl Responder {
         };
         let signature = signature.map_err(|error| self.not_signed(issuer, &error))?;
         let id = issuer.id().0;
-        issuer.health().key_away.end(Instant::now(), format_args!("key signs again: issuer={id}"));
+        issuer.health().key_away.end(format_args!("key signs again: issuer={id}"));
         let certificate = issuer.certificate_to_send();
         response::assemble(&to_be_signed, algorithm, &signature, certificate)
             .map_err(|_| ErrorStatus::InternalError)
@@ -306,14 +303,11 @@ impl Responder {
             SignError::OutOfReach(_) => (&health.key_away, ErrorStatus::TryLater, "tryLater"),
             _ => (&health.not_signed, ErrorStatus::InternalError, "internalError"),
         };
-        trouble.begin(
-            Instant::now(),
-            format_args!(
-                "key does not sign, answering {name}: issuer={} error={}",
-                issuer.id().0,
-                quoted(chain(error))
-            ),
-        );
+        trouble.begin(format_args!(
+            "key does not sign, answering {name}: issuer={} error={}",
+            issuer.id().0,
+            quoted(chain(error))
+        ));
         status
     }
 }

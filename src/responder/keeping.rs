@@ -1,7 +1,6 @@
 //! Answers that are kept: given again, confirmed by their row, or made anew.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
@@ -230,14 +229,11 @@ fn note_good_again(issuer: Acting<'_>, serial: &Serial, before: Option<&Entry>, 
         (before.map(Entry::status), now)
         && reason != Some(RevocationReason::CertificateHold)
     {
-        issuer.health().good_again.begin(
-            Instant::now(),
-            format_args!(
-                "was revoked and is good now, is the source one of before: issuer={} \
-                 serial={serial}",
-                issuer.id().0
-            ),
-        );
+        issuer.health().good_again.begin(format_args!(
+            "was revoked and is good now, is the source one of before: issuer={} \
+             serial={serial}",
+            issuer.id().0
+        ));
     }
 }
 

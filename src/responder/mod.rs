@@ -4,7 +4,7 @@
 //! find a worker, and asks the store; the signature has places and a queue of its own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::Entry;
 use crate::http::caching::Representation;
@@ -177,10 +177,9 @@ impl Responder {
             true => ("has not begun", format_args!("begins={}", validity.this_update)),
             false => ("is over", format_args!("ended={}", validity.next_update)),
         };
-        self.presigned_over.begin(
-            Instant::now(),
-            format_args!("pre-signed answer {what}, answering tryLater: file={path} {when}"),
-        );
+        self.presigned_over.begin(format_args!(
+            "pre-signed answer {what}, answering tryLater: file={path} {when}"
+        ));
         Reply::Error(ErrorStatus::TryLater)
     }
 
@@ -210,31 +209,25 @@ impl Responder {
                 let record = record.map(|record| self.as_of_now(issuer, serial, record));
                 if !is_away {
                     let again = format_args!("status store answers again: issuer={id}");
-                    health.store_down.end(Instant::now(), again);
+                    health.store_down.end(again);
                 }
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable(_)) => {
                 health.note_store_failure(self.clock.now());
-                health.store_down.begin(
-                    Instant::now(),
-                    format_args!(
-                        "status store unavailable, answering from the cache or tryLater: \
-                         issuer={id} serial={serial} error={}",
-                        quoted(chain(&error))
-                    ),
-                );
+                health.store_down.begin(format_args!(
+                    "status store unavailable, answering from the cache or tryLater: \
+                     issuer={id} serial={serial} error={}",
+                    quoted(chain(&error))
+                ));
                 Err(ErrorStatus::TryLater)
             }
             Err(error @ StoreError::BadRow { .. }) => {
-                health.bad_row.begin(
-                    Instant::now(),
-                    format_args!(
-                        "row cannot be understood, answering internalError: issuer={id} \
-                         serial={serial} error={}",
-                        quoted(chain(&error))
-                    ),
-                );
+                health.bad_row.begin(format_args!(
+                    "row cannot be understood, answering internalError: issuer={id} \
+                     serial={serial} error={}",
+                    quoted(chain(&error))
+                ));
                 Err(ErrorStatus::InternalError)
             }
         }
@@ -251,14 +244,11 @@ impl Responder {
         if let CertStatus::Revoked { time, .. } = record.status
             && told != record
         {
-            issuer.health().to_come.begin(
-                Instant::now(),
-                format_args!(
-                    "a revocation is still to come, answering revoked all the same: \
-                     issuer={} serial={serial} time={time}",
-                    issuer.id().0
-                ),
-            );
+            issuer.health().to_come.begin(format_args!(
+                "a revocation is still to come, answering revoked all the same: \
+                 issuer={} serial={serial} time={time}",
+                issuer.id().0
+            ));
         }
         told
     }
@@ -269,10 +259,9 @@ impl Responder {
     }
 
     fn report_overload(&self) {
-        self.overload.begin(
-            Instant::now(),
-            format_args!("more new questions at once than can be answered, answering tryLater"),
-        );
+        self.overload.begin(format_args!(
+            "more new questions at once than can be answered, answering tryLater"
+        ));
     }
 }
 

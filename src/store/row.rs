@@ -4,8 +4,6 @@
 //! Revoked is believed whatever else is wrong with it; a row that says Valid never hides
 //! one that says Revoked or one that says neither.
 
-use std::time::Instant;
-
 use crate::logging::{Trouble, quoted};
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
@@ -45,10 +43,7 @@ impl Reading {
     pub(super) fn reported(self, trouble: &Trouble) -> Option<CertRecord> {
         if let Some(Oddity { key, problem }) = self.oddities.first() {
             let (key, problem) = (quoted(key), quoted(problem));
-            trouble.begin(
-                Instant::now(),
-                format_args!("odd row in the status table: key={key} problem={problem}"),
-            );
+            trouble.begin(format_args!("odd row in the status table: key={key} problem={problem}"));
         }
         self.record
     }

@@ -158,7 +158,7 @@ impl<T> Watched<T> {
             Ok(()) => {
                 (state.current, state.failure) = (now, None);
                 let file = quoted(self.path.display());
-                self.trouble.end(now, format_args!("status file is read again: file={file}"));
+                self.trouble.end(format_args!("status file is read again: file={file}"));
             }
             Err(problem) => self.note(&mut state, now, &problem),
         }
@@ -270,17 +270,14 @@ impl<T> Watched<T> {
         let unusable = Unusable { path: self.shown(), problem: Arc::clone(problem) };
         let (file, error) = (quoted(self.path.display()), quoted(problem));
         match &state.content {
-            Some(_) => self.trouble.begin(
-                now,
-                format_args!(
-                    "status file cannot be used, what was read before answers for {} s: \
-                     file={file} error={error}",
-                    GRACE.as_secs()
-                ),
-            ),
+            Some(_) => self.trouble.begin(format_args!(
+                "status file cannot be used, what was read before answers for {} s: \
+                 file={file} error={error}",
+                GRACE.as_secs()
+            )),
             None => self
                 .trouble
-                .begin(now, format_args!("status file cannot be used: file={file} error={error}")),
+                .begin(format_args!("status file cannot be used: file={file} error={error}")),
         }
         match &mut state.failure {
             Some(failure) => failure.unusable = unusable,

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
 
 use fastcgi::connection::{Application, Request, Stdin};
 use fastcgi::record::Stdout;
@@ -43,7 +42,7 @@ impl Application for FastCgiExchange {
                 Err(error) => {
                     if error == MetaError::NoMethod {
                         let what = format_args!("not a request of a web server: error={error}");
-                        self.no_method.begin(Instant::now(), what);
+                        self.no_method.begin(what);
                     }
                     let refusal = HttpResponse::refusal(Status::BadRequest);
                     write_cgi_response(&refusal, b"", output);

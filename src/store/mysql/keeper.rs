@@ -195,12 +195,12 @@ impl Keeper {
     fn tell_shortage(&self, problem: &str) {
         let error = quoted(problem);
         let what = format_args!("no further database connection: error={error}");
-        self.shortage.begin(Instant::now(), what);
+        self.shortage.begin(what);
     }
 
     fn host_answered(&self, host: usize) {
         let what = format_args!("further database connections can be made again");
-        self.shortage.end(Instant::now(), what);
+        self.shortage.end(what);
         let mut state = self.lock();
         state.down = None;
         if let Some(pause) = state.pauses.get_mut(host) {
@@ -226,7 +226,7 @@ impl Keeper {
         self.freed.notify_all();
         if let Some(trouble) = self.host_troubles.get(host) {
             let (name, error) = (quoted(self.dialler.name(host)), quoted(problem));
-            trouble.begin(now, format_args!("database host fails: host={name} error={error}"));
+            trouble.begin(format_args!("database host fails: host={name} error={error}"));
         }
         text
     }

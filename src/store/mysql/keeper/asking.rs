@@ -91,8 +91,7 @@ impl Keeper {
                 Ok(rows) => {
                     if let Some(trouble) = self.host_troubles.get(link.host) {
                         let name = quoted(self.dialler.name(link.host));
-                        let now = Instant::now();
-                        trouble.end(now, format_args!("database host answers again: host={name}"));
+                        trouble.end(format_args!("database host answers again: host={name}"));
                     }
                     link.questions = link.questions.saturating_add(1);
                     return Ok(rows);
