@@ -3,8 +3,7 @@
 //!
 //! A log that cannot be written never delays an answer: callers only queue, a
 //! full queue drops and counts. No colours, no files, no rotation: that is for
-//! syslogd and journald. Configured once; `log::set_max_level` changes the
-//! level afterwards.
+//! syslogd and journald. Configured once.
 
 mod queue;
 mod sink;

@@ -1,6 +1,5 @@
 //! Certificate serial numbers and their spellings (RFC 5280 section 4.1.2.2).
 
-use std::cell::Cell;
 use std::fmt;
 
 use crate::hex;
@@ -89,23 +88,18 @@ impl Serial {
         let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
         // One octet more for the sign octet of a DER INTEGER.
         let mut octets = [0; MAX_OCTETS + 1];
-        let mut places = octets.iter_mut().rev().flat_map(|octet| {
-            // Two digits for each, the lower one first.
-            let octet = Cell::from_mut(octet);
-            [(octet, 0), (octet, 4)]
-        });
         let mut count = 0_usize;
         let mut overlong = false;
         for character in digits.chars().rev().filter(|character| *character != ':') {
             let digit = character.to_digit(16).ok_or(SerialError::NotDigits)?;
             let digit = u8::try_from(digit).map_err(|_| SerialError::NotDigits)?;
-            match places.next() {
-                Some((octet, shift)) => octet.set(octet.get() | digit << shift),
+            // Two digits for each, the lower one first.
+            match octets.iter_mut().rev().nth(count / 2) {
+                Some(octet) => *octet |= digit << (count % 2 * 4),
                 None => overlong = true,
             }
             count += 1;
         }
-        drop(places);
         match count {
             0 => Err(SerialError::Empty),
             _ if overlong => Err(SerialError::TooLong),

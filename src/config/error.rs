@@ -149,16 +149,14 @@ pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 
 /// Foreign text for a message: on one line, and not too long.
 pub(super) fn printable(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(|c| {
-            // `escape_debug` would escape quotation marks as well.
-            let (plain, escaped) =
-                if c.is_control() { (None, Some(c.escape_debug())) } else { (Some(c), None) };
-            plain.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect();
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARS) {
+        // `escape_debug` would escape quotation marks as well.
+        match c.is_control() {
+            true => shown.extend(c.escape_debug()),
+            false => shown.push(c),
+        }
+    }
     if text.chars().nth(SHOWN_CHARS).is_some() {
         shown.push_str("...");
     }

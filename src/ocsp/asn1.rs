@@ -179,8 +179,7 @@ pub struct BasicOcspResponseWriter<'a> {
     pub certs: Option<SequenceOfWriter<'a, Tlv<'a>>>,
 }
 
-/// ResponseData. Extensions are left out of reading: an answer that is read
-/// again is one of our own from the cache.
+/// ResponseData, of our own answers in the cache and of those that others have signed.
 #[derive(Asn1Read)]
 pub struct ResponseData<'a> {
     /// v1 is the only version, and never written.

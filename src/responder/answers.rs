@@ -30,7 +30,7 @@ impl Responder {
         let Ok(_unshared) = self.unshared.enter() else { return self.overloaded() };
         let Ok(_slow) = self.slow.enter() else { return self.overloaded() };
         before_waiting();
-        get_ready(issuer);
+        load_key(issuer);
         let mut now = now;
         for _ in 0..MOST_READINGS {
             match self.made_once(issuer, request, (nonce, algorithm), now) {
@@ -349,9 +349,9 @@ fn for_each_kept(
     }
 }
 
-/// Has the key loaded while the store is being connected to, where both were put off. What
-/// goes wrong is told when it is to sign.
-pub(super) fn get_ready(issuer: Acting<'_>) {
+/// Has the key loaded, where that was put off, before the store is asked: meanwhile a
+/// CGI program gets ready to connect. What goes wrong is told when it is to sign.
+pub(super) fn load_key(issuer: Acting<'_>) {
     let _told_later = issuer.signer().load();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
@@ -65,21 +65,14 @@ impl<T: Clone> Flights<T> {
 
 impl<T: Clone> Flight<T> {
     fn wait(&self, patience: Duration) -> Option<T> {
-        let until = Instant::now() + patience;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, as is the look at it: nobody begins to wait in between.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        loop {
-            match &*state {
-                State::Landed(result) => return Some(result.clone()),
-                State::Lost => return None,
-                State::UnderWay => {}
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = self.landed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let under_way = |state: &mut State<T>| matches!(state, State::UnderWay);
+        let waited = self.landed.wait_timeout_while(state, patience, under_way);
+        match &*waited.unwrap_or_else(PoisonError::into_inner).0 {
+            State::Landed(result) => Some(result.clone()),
+            State::Lost | State::UnderWay => None,
         }
     }
 }

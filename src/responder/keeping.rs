@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::{Entry, Making};
 use crate::ocsp::{CertId, ErrorStatus, Request};
-use crate::responder::answers::{forget_others, forget_superseded, get_ready};
+use crate::responder::answers::{forget_others, forget_superseded, load_key};
 use crate::responder::decision::{Decision, decide, gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
@@ -115,7 +115,7 @@ impl Responder {
             }
         }
         if cached.is_none() {
-            get_ready(issuer);
+            load_key(issuer);
         }
         let record = match self.find(issuer, cert_id) {
             Ok(record) => record,

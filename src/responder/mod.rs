@@ -69,7 +69,8 @@ pub enum Reply {
     Authoritative(Arc<Representation>, Validity),
     /// An answer to this one request, as it carries its nonce.
     WithNonce(Arc<[u8]>),
-    /// An answer that says nothing about an issued certificate.
+    /// An answer that nobody is to keep, as it is about a certificate that was not issued,
+    /// beside others or not.
     NotStored(Arc<[u8]>),
     /// An error response.
     Error(ErrorStatus),

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{getpriority_process, setpriority_process};
 
@@ -152,17 +152,14 @@ impl Inner {
         mut state: MutexGuard<'a, State>,
         patience: Duration,
     ) -> Result<Place<'a>, Busy> {
-        let until = Instant::now() + patience;
         state.waiting += 1;
-        while state.inside >= self.places {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                state.waiting -= 1;
-                return Err(Busy);
-            }
-            state = self.place.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let is_full = |state: &mut State| state.inside >= self.places;
+        let waited = self.place.wait_timeout_while(state, patience, is_full);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
+        if waited.timed_out() {
+            return Err(Busy);
+        }
         Ok(Place::take(self, state))
     }
 
@@ -253,6 +250,7 @@ const STACK_BYTES: usize = 2 << 20;
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use super::*;
 

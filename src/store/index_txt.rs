@@ -63,8 +63,10 @@ impl IndexTxt {
                 let index = &content.value;
                 let count = u64::try_from(index.listing.len()).unwrap_or(u64::MAX);
                 let mut findings = vec![Finding::rows(count)];
-                let problems = index.problems.values().chain(&index.oddities);
-                findings.extend(problems.take(MOST_TOLD).cloned().map(Finding::Warning));
+                let some = |text: &String| text.clone();
+                let problems = index.problems.values().take(MOST_TOLD).map(some);
+                findings.extend(problems.map(Finding::Problem));
+                findings.extend(index.oddities.iter().map(some).map(Finding::Warning));
                 if self.file.mode().is_some_and(|mode| mode & 0o002 != 0) {
                     findings.push(Finding::Warning("everybody may write to the file".into()));
                 }

@@ -163,7 +163,7 @@ impl<P: Protocol> Pool<P> {
         entered.ok().map(|_| Sending(&self.sending))
     }
 
-    /// It waits no longer.
+    /// The calling worker, after [`Pool::before_waiting`], waits no longer.
     pub(crate) fn after_waiting(&self) {
         self.crew.after_waiting();
     }

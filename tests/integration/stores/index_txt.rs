@@ -180,8 +180,11 @@ fn a_line_that_makes_no_sense_is_an_error_that_names_it() {
     assert_eq!(error.to_string(), told);
     assert_eq!(status(&store, "0a1b"), Some(CertStatus::Good));
     let findings = store.check().findings;
-    for warning in ["line 2: \"X\", must be V, R or E", "everybody may write to the file"] {
-        assert!(findings.contains(&Finding::Warning(warning.into())), "{findings:?}");
+    for wanted in [
+        Finding::Problem("line 2: \"X\", must be V, R or E".into()),
+        Finding::Warning("everybody may write to the file".into()),
+    ] {
+        assert!(findings.contains(&wanted), "{findings:?}");
     }
 }
 
