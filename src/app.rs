@@ -1,6 +1,6 @@
 //! Config to running parts: the one place that puts them together.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -39,7 +39,7 @@ pub struct Identity {
     /// The CA's certificate.
     pub certificate: Certificate,
     /// Who signs, in order, and when each takes over.
-    pub signers: Vec<(KnownSigner, TakeOver)>,
+    pub signers: Vec<(Signer, TakeOver)>,
     /// Why nobody signs any more, where all have ended.
     pub over: Option<String>,
     /// What is not as it should be, but no reason to refuse.
@@ -49,14 +49,6 @@ pub struct Identity {
 /// The CAs so far: no CertID may name two of them.
 #[derive(Default)]
 pub struct Named<'a>(Vec<(&'a Path, IssuerHashes)>);
-
-/// A key that signs, and where it came from.
-pub struct KnownSigner {
-    /// The key and its certificate.
-    pub signer: Signer,
-    /// The file of the key.
-    pub key: PathBuf,
-}
 
 /// When keys are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +107,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
         named.add(&settings.certificate, &identity.certificate)?;
         let store = shared.stores.store(settings, &identity.certificate)?;
         let mut issuer = Issuer::new(IssuerId(id), identity.certificate, settings.policy, store);
-        for (KnownSigner { signer, .. }, take_over) in identity.signers {
+        for (signer, take_over) in identity.signers {
             let folder = config.cache.folder.as_deref();
             let cache = ResponseCache::new(Arc::clone(&memory), folder, signer.certificate().der());
             issuer.add(signer, cache.with_files(config.cache.files), take_over);
@@ -169,30 +161,24 @@ pub fn identity(
 ) -> Result<Identity> {
     let mut warnings = Vec::new();
     let certificate = Certificate::load(&issuer.certificate)?;
-    let own = config::Signer {
-        key: issuer.key.clone(),
-        key_password: issuer.key_password.clone(),
-        certificate: issuer.signer_certificate.clone(),
-        from: None,
-    };
     let mut candidate = |settings: &config::Signer, order| {
         let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
-        let known = signer(config, settings, (&certificate, path), keys, &mut warnings)?;
-        Candidate::new((known, path.clone()), (order, settings.from), &certificate, now)
+        let signer = signer(config, settings, (&certificate, path), keys, &mut warnings)?;
+        Candidate::new((signer, path.clone()), (order, settings.from), &certificate, now)
             .with_context(|| not_allowed(path, &issuer.certificate))
     };
-    let present = candidate(&own, Order::Present)?;
+    let present = candidate(&issuer.signer, Order::Present)?;
     let next = issuer.next.as_ref().map(|next| candidate(next, Order::Next)).transpose()?;
     let Succession { signers, over, warning } =
         Succession::of(present, next, (&certificate, issuer));
     warnings.extend(warning);
     for one in &signers {
-        warn_of_missing_no_check(&one.known.signer, &certificate, &one.path, &mut warnings);
+        warn_of_missing_no_check(&one.signer, &certificate, &one.path, &mut warnings);
     }
     if let Some(last) = signers.last() {
         warnings.extend(ending(last.certificate(), &certificate, now));
     }
-    let signers = signers.into_iter().map(|one| (one.known, one.take_over)).collect();
+    let signers = signers.into_iter().map(|one| (one.signer, one.take_over)).collect();
     Ok(Identity { certificate, signers, over, warnings })
 }
 
@@ -216,7 +202,7 @@ fn signer(
     (issuer, path): (&Certificate, &Path),
     keys: Keys,
     warnings: &mut Vec<String>,
-) -> Result<KnownSigner> {
+) -> Result<Signer> {
     let source = KeySource {
         path: settings.key.clone(),
         password: settings.key_password.clone(),
@@ -233,10 +219,8 @@ fn signer(
         Keys::AtOnce => Signer::new(load(&source, warnings)?, certificate, config.rsa_padding),
         Keys::WhenNeeded => Signer::put_off(source, certificate, config.rsa_padding),
     };
-    let key = settings.key.clone();
-    let signer = signer
-        .with_context(|| format!("key {} with certificate {}", key.display(), path.display()))?;
-    Ok(KnownSigner { signer, key })
+    let key = settings.key.display();
+    signer.with_context(|| format!("key {key} with certificate {}", path.display()))
 }
 
 fn load(source: &KeySource, warnings: &mut Vec<String>) -> Result<Key> {
@@ -271,8 +255,8 @@ fn warn_of_missing_no_check(
 ///
 /// Names the first key that does not sign.
 pub fn try_out(responder: &Responder) -> Result<()> {
-    for signatory in responder.issuers().iter().flat_map(Issuer::signatories) {
-        let signer = signatory.signer();
+    for acting in responder.issuers().iter().flat_map(Issuer::each_acting) {
+        let signer = acting.signer();
         signer
             .try_out()
             .with_context(|| format!("the key of {}", signer.certificate().subject()))?;
@@ -311,7 +295,7 @@ fn presigned_endings(presigned: &Presigned, now: Timestamp) -> impl Iterator<Ite
 pub fn endings(responder: &Responder, now: Timestamp) -> Vec<String> {
     let last = |issuer: &Issuer| {
         // A predecessor may end: it has a successor.
-        let last = issuer.signatories().last()?;
+        let last = issuer.each_acting().last()?;
         ending(last.signer().certificate(), issuer.certificate(), now)
     };
     let presigned = presigned_endings(responder.presigned_answers(), now);
@@ -342,8 +326,8 @@ pub fn sweep(config: &Config, responder: &Responder) -> Result<usize> {
     let signers: Vec<&[u8]> = responder
         .issuers()
         .iter()
-        .flat_map(Issuer::signatories)
-        .map(|signatory| signatory.signer().certificate().der())
+        .flat_map(Issuer::each_acting)
+        .map(|acting| acting.signer().certificate().der())
         .collect();
     let longest = config.issuers.iter().map(|issuer| issuer.policy.validity).max();
     cache::survey::sweep(folder, &signers, longest.unwrap_or_default(), SystemClock.now())

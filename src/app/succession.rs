@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
-use super::{KnownSigner, not_allowed};
+use super::not_allowed;
 use crate::config;
 use crate::responder::issuers::TakeOver;
+use crate::signer::Signer;
 use crate::signer::certificate::{Certificate, NotAllowed};
 use crate::time::Timestamp;
 
 /// Who may sign for a CA, if not now.
 pub(super) struct Candidate {
-    pub known: KnownSigner,
+    pub signer: Signer,
     /// Of the certificate.
     pub path: PathBuf,
     pub take_over: TakeOver,
@@ -89,12 +90,12 @@ impl Candidate {
     ///
     /// Why it may never sign for this CA, or is to do so before it is valid.
     pub fn new(
-        (known, path): (KnownSigner, PathBuf),
+        (signer, path): (Signer, PathBuf),
         (order, from): (Order, Option<Timestamp>),
         ca: &Certificate,
         now: Timestamp,
     ) -> Result<Self, NotAllowed> {
-        let certificate = known.signer.certificate();
+        let certificate = signer.certificate();
         let waits =
             order == Order::Next && from.is_none_or(|from| from >= certificate.not_before());
         let barred = match certificate.may_sign_for(ca, now) {
@@ -104,11 +105,11 @@ impl Candidate {
             Err(reason) => return Err(reason),
         };
         let take_over = from.map_or(TakeOver::BeforeTheEnd, TakeOver::At);
-        Ok(Self { known, path, take_over, barred })
+        Ok(Self { signer, path, take_over, barred })
     }
 
     pub fn certificate(&self) -> &Certificate {
-        self.known.signer.certificate()
+        self.signer.certificate()
     }
 }
 

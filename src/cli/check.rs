@@ -48,17 +48,17 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
                 if let Some(reason) = &identity.over {
                     tally.problem(reason);
                 }
-                for (known, take_over) in &identity.signers {
-                    let subject = known.signer.certificate().subject();
-                    match known.signer.try_out() {
-                        Ok(()) => tally.fine(&describe(&known.signer, *take_over)),
+                for (signer, take_over) in &identity.signers {
+                    let subject = signer.certificate().subject();
+                    match signer.try_out() {
+                        Ok(()) => tally.fine(&describe(signer, *take_over)),
                         Err(error) => {
                             tally.problem(&format!("signer {subject}: {}", logging::chain(&error)));
                             continue;
                         }
                     }
-                    if let Some(name) = known.signer.token() {
-                        let path = known.key.display();
+                    if let Some((name, path)) = signer.token() {
+                        let path = path.display();
                         tally.fine(&format!("key {path}: {name} is there, and signs"));
                     }
                 }

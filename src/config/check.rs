@@ -210,9 +210,12 @@ fn flat_issuer(
     sources::report_all_revoked(file, None, policy, database);
     Some(Issuer {
         certificate: certificate.value?,
-        key: key.value?,
-        key_password: password.value,
-        signer_certificate: signer.value,
+        signer: Signer {
+            key: key.value?,
+            key_password: password.value,
+            certificate: signer.value,
+            from: None,
+        },
         next: None,
         database: database?.clone(),
         policy: *policy,
@@ -239,9 +242,12 @@ fn issuer(
     sources::report_all_revoked(file, Some(section), &policy, database.as_ref());
     Some(Issuer {
         certificate: certificate.value?,
-        key: key.value?,
-        key_password: password.value,
-        signer_certificate: signer.value,
+        signer: Signer {
+            key: key.value?,
+            key_password: password.value,
+            certificate: signer.value,
+            from: None,
+        },
         next,
         database: database?,
         policy,

@@ -91,12 +91,8 @@ pub struct UnixSocket {
 pub struct Issuer {
     /// The CA's certificate, PEM or DER.
     pub certificate: PathBuf,
-    /// The certificate that signs the answers, where that is not the CA's own.
-    pub signer_certificate: Option<PathBuf>,
-    /// The key that signs the answers.
-    pub key: PathBuf,
-    /// What opens the key, where it is encrypted or on a token.
-    pub key_password: Option<PasswordSource>,
+    /// Who signs the answers.
+    pub signer: Signer,
     /// Who signs after that.
     pub next: Option<Signer>,
     /// Where the statuses of its certificates come from.

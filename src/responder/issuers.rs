@@ -27,7 +27,7 @@ pub struct Issuer {
 }
 
 /// A key that signs for an issuer, and the answers that it has signed.
-pub struct Signatory {
+struct Signatory {
     signer: Arc<Signer>,
     responder_id: ResponderId,
     cache: ResponseCache,
@@ -129,12 +129,6 @@ impl Issuer {
         self.signatories.iter().map(|signatory| Acting { issuer: self, signatory })
     }
 
-    /// Everybody who signs or will sign.
-    #[must_use]
-    pub fn signatories(&self) -> &[Signatory] {
-        &self.signatories
-    }
-
     /// What the log knows it by.
     #[must_use]
     pub fn id(&self) -> IssuerId {
@@ -168,14 +162,6 @@ impl Issuer {
     #[must_use]
     pub fn is_named_by(&self, cert_id: &CertId<'_>) -> bool {
         cert_id.names(self.certificate.hashes())
-    }
-}
-
-impl Signatory {
-    /// Its key and certificate.
-    #[must_use]
-    pub fn signer(&self) -> &Signer {
-        &self.signer
     }
 }
 

@@ -5,6 +5,7 @@
 //! a connection to an HSM that was lost, leaves only dead handles behind. A process that
 //! answers one question loads its key when that is to sign.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -155,10 +156,11 @@ impl Signer {
         loaded.map_err(|reason| SignError::NotLoaded(Arc::clone(reason)))
     }
 
-    /// The name of its key on a token, where it is on one.
+    /// The name of its key on a token, and the file of its URI, where it is on one.
     #[must_use]
-    pub fn token(&self) -> Option<&str> {
-        Some(&self.loaded.get()?.as_ref().ok()?.token.as_ref()?.name)
+    pub fn token(&self) -> Option<(&str, &Path)> {
+        let token = self.loaded.get()?.as_ref().ok()?.token.as_ref()?;
+        Some((&token.name, &self.source.path))
     }
 
     /// Signs once for nothing, and verifies it: a key that cannot sign (a lost token, a

@@ -81,7 +81,7 @@ fn the_examples_of_the_socket_can_be_written() {
 #[test]
 fn each_example_without_a_default_can_be_written() {
     let delegated = uncommented(EXAMPLE, r#"#itsigner = "/etc/ocsp-fcgi/responder.crt""#);
-    assert!(parse(&delegated).0.issuers[0].signer_certificate.is_some());
+    assert!(parse(&delegated).0.issuers[0].signer.certificate.is_some());
 
     for (line, source) in [
         ("#itkey_password_file", PasswordSource::File("/etc/ocsp-fcgi/key-password".into())),
@@ -89,7 +89,7 @@ fn each_example_without_a_default_can_be_written() {
         ("#itkey_password_env", PasswordSource::Variable("OCSP_KEY_PASSWORD".to_owned())),
     ] {
         let opened = uncommented(EXAMPLE, line);
-        assert_eq!(parse(&opened).0.issuers[0].key_password, Some(source));
+        assert_eq!(parse(&opened).0.issuers[0].signer.key_password, Some(source));
     }
 
     let encrypted = EXAMPLE.replace("#tls = \"off\"", "tls = \"required\"");
@@ -137,10 +137,10 @@ fn each_example_without_a_default_can_be_written() {
     }
     for line in ["#key_password_file", "#key_password_credential", "#key_password_env"] {
         let opened = uncommented(&several, line);
-        assert!(parse(&opened).0.issuers[0].key_password.is_some(), "{line}");
+        assert!(parse(&opened).0.issuers[0].signer.key_password.is_some(), "{line}");
     }
     let issuer = &parse(&several).0.issuers[0];
-    assert!(issuer.signer_certificate.is_some());
+    assert!(issuer.signer.certificate.is_some());
     let Database::Mysql(options) = &issuer.database else { panic!("not MySQL") };
     assert_eq!(options.mapping.table, "tls_certs");
     let shared = uncommented(&several, "#issuer = ");

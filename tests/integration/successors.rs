@@ -95,9 +95,9 @@ fn a_clock_that_was_ahead_at_the_start_makes_no_successor_sign_before_it_begins(
     let ahead = in_seconds(40 * 86_400);
     let identity = app::identity(&config, &config.issuers[0], Keys::AtOnce, ahead).unwrap();
     let mut issuer = issuer(&world.site.ca.identity, &[]);
-    for (known, take_over) in identity.signers {
+    for (signer, take_over) in identity.signers {
         let cache = ResponseCache::new(Arc::new(Memory::new(1 << 20)), None, b"a signer");
-        issuer.add(known.signer, cache, take_over);
+        issuer.add(signer, cache, take_over);
     }
     for (now, signs) in [(ahead, "next"), (in_seconds(0), "signer")] {
         let signer = issuer.acting(now).unwrap().signer().certificate().x509().to_der().unwrap();

@@ -51,7 +51,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
 /// The certificates of all who sign or will sign, as far as they can be read.
 fn signers(config: &Config) -> Vec<Certificate> {
     let paths = config.issuers.iter().flat_map(|issuer| {
-        let own = issuer.signer_certificate.as_ref().unwrap_or(&issuer.certificate);
+        let own = issuer.signer.certificate.as_ref().unwrap_or(&issuer.certificate);
         let next = issuer.next.as_ref();
         let next = next.map(|next| next.certificate.as_ref().unwrap_or(&issuer.certificate));
         [Some(own), next].into_iter().flatten()
