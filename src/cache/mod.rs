@@ -228,7 +228,7 @@ impl ResponseCache {
     pub fn forget_unless(&self, cert_id: &CertId<'_>, status: Option<CertStatus>) {
         self.forget_if(
             cert_id,
-            Timestamp::NEVER,
+            Some(Timestamp::NEVER),
             |entry| Some(entry.status()) != status,
             |kept| status.is_none_or(|status| !kept.says(status)),
         );
@@ -240,7 +240,7 @@ impl ResponseCache {
         let (status, at) = (seen.status(), seen.confirmed_by(now));
         self.forget_if(
             cert_id,
-            at,
+            Some(at),
             |entry| entry.status() != status && entry.confirmed_by(now) <= at,
             |kept| !kept.says(status) && (kept.confirmed <= at || kept.confirmed > now),
         );
@@ -248,9 +248,7 @@ impl ResponseCache {
 
     /// Forgets an answer that says `good`.
     pub fn forget_good(&self, cert_id: &CertId<'_>) {
-        self.forget_if(cert_id, Timestamp::EPOCH, Entry::is_good, |kept| {
-            kept.says(CertStatus::Good)
-        });
+        self.forget_if(cert_id, None, Entry::is_good, |kept| kept.says(CertStatus::Good));
     }
 
     /// Forgets what memory holds, and leaves the file.
@@ -258,12 +256,12 @@ impl ResponseCache {
         self.memory.remove(cert_id.der());
     }
 
-    /// A file that is no answer to the question is forgotten, too. Those who are making an
-    /// answer are told as by [`ResponseCache::overtake`].
+    /// A file that is no answer to the question is forgotten, too. With a time, those who are
+    /// making an answer are told as by [`ResponseCache::overtake`].
     fn forget_if(
         &self,
         cert_id: &CertId<'_>,
-        at: Timestamp,
+        at: Option<Timestamp>,
         in_memory: impl FnOnce(&Entry) -> bool,
         on_disk: impl FnOnce(&Kept<'_>) -> bool,
     ) {
@@ -275,7 +273,9 @@ impl ResponseCache {
         }
         // In this order: who has found the file a moment ago either has it in memory by now, or
         // is told before that.
-        self.under_way.overtake(&cert_id.serial(), at);
+        if let Some(at) = at {
+            self.under_way.overtake(&cert_id.serial(), at);
+        }
         if self.memory.get(cert_id.der()).is_some_and(|entry| in_memory(&entry)) {
             self.memory.remove(cert_id.der());
         }
