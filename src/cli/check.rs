@@ -1,6 +1,5 @@
 //! `check`: says what is right and what is wrong, all of it.
 
-use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,6 +15,7 @@ use self::rows::with_rows;
 use super::serve::{self, Tried};
 use crate::app::{self, Keys, Named};
 use crate::cache::survey;
+use crate::cli::say;
 use crate::config::{Config, Database, Issuer, Listen, Warning};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
@@ -299,9 +299,4 @@ impl Tally {
             }
         }
     }
-}
-
-/// A reader that has seen enough (`| head`) is no error.
-fn say(line: fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(io::stdout(), "{line}");
 }

@@ -5,8 +5,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -191,4 +191,9 @@ fn start(path: Option<PathBuf>, launcher: Launcher) -> Result<(Config, logging::
 fn load(path: Option<PathBuf>) -> Result<(Config, Vec<Warning>)> {
     let path = path.map_or_else(config::search, Ok)?;
     Ok(Config::load(&path)?)
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn say(line: fmt::Arguments<'_>) {
+    let _nobody_reads = writeln!(io::stdout(), "{line}");
 }

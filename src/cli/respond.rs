@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::app::{self, Keys};
 use crate::logging::Launcher;
-use crate::responder::Reply;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,12 +28,8 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     for warning in warnings {
         log::warn!("{warning}");
     }
-    let answer: &[u8] = match responder.respond(&request, &|| ()) {
-        Reply::Kept(entry) => &entry.der().clone(),
-        Reply::Authoritative(representation, _) => &representation.der().clone(),
-        Reply::WithNonce(der) | Reply::NotStored(der) => &der.clone(),
-        Reply::Error(status) => status.der(),
-    };
+    let reply = responder.respond(&request, &|| ());
+    let answer = reply.der();
     match &arguments.output {
         Some(path) => {
             write_whole(path, answer).with_context(|| format!("answer {}", path.display()))?

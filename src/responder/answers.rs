@@ -93,7 +93,7 @@ impl Responder {
             _ if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
             Some(validity) if all_issued => {
                 let representation = Representation::new(Arc::from(der), &validity);
-                Reply::Authoritative(Arc::new(representation), validity)
+                Reply::Authoritative(representation, validity)
             }
             _ => Reply::NotStored(Arc::from(der)),
         })

@@ -66,7 +66,7 @@ pub enum Reply {
     /// An answer that serves whoever asks the same.
     Kept(Arc<Entry>),
     /// An answer that HTTP caches may keep, but we do not.
-    Authoritative(Arc<Representation>, Validity),
+    Authoritative(Representation, Validity),
     /// An answer to this one request, as it carries its nonce.
     WithNonce(Arc<[u8]>),
     /// An answer that nobody is to keep, as it is about a certificate that was not issued,
@@ -74,6 +74,19 @@ pub enum Reply {
     NotStored(Arc<[u8]>),
     /// An error response.
     Error(ErrorStatus),
+}
+
+impl Reply {
+    /// The OCSPResponse.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        match self {
+            Self::Kept(entry) => entry.der(),
+            Self::Authoritative(representation, _) => representation.der(),
+            Self::WithNonce(der) | Self::NotStored(der) => der,
+            Self::Error(status) => status.der(),
+        }
+    }
 }
 
 impl Responder {
@@ -171,7 +184,7 @@ impl Responder {
             return Reply::Error(ErrorStatus::Unauthorized);
         };
         if answer.validity().contains(now) {
-            return Reply::Authoritative(Arc::clone(answer.representation()), answer.validity());
+            return Reply::Authoritative(answer.representation().clone(), answer.validity());
         }
         let (path, validity) = (quoted(answer.path().display()), answer.validity());
         let (what, when) = match validity.this_update > now {

@@ -30,7 +30,7 @@ pub struct Presigned {
 pub struct PresignedAnswer {
     path: Arc<Path>,
     cert_id: Vec<u8>,
-    representation: Arc<Representation>,
+    representation: Representation,
     validity: Validity,
 }
 
@@ -141,7 +141,7 @@ impl Presigned {
             }
             let cert_id = CertId::from_der(answer.cert_id).map_err(|_| not_an_answer())?;
             let validity = answer.validity;
-            let representation = Arc::new(Representation::new(Arc::from(der), &validity));
+            let representation = Representation::new(Arc::from(der), &validity);
             let cert_id_der = cert_id.der().to_vec();
             let path = Arc::clone(&path);
             let kept = PresignedAnswer { path, cert_id: cert_id_der, representation, validity };
@@ -163,7 +163,7 @@ impl PresignedAnswer {
 
     /// The reply, ready to be sent.
     #[must_use]
-    pub fn representation(&self) -> &Arc<Representation> {
+    pub fn representation(&self) -> &Representation {
         &self.representation
     }
 

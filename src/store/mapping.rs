@@ -119,16 +119,15 @@ impl Mapping {
     /// revocation_time, revocation_reason, and issuer where there is one.
     pub(super) fn statement(&self, dialect: Dialect) -> String {
         let serial = dialect.quoted(&self.columns.serial);
-        let mut condition = format!("{serial} IN ({})", self.places(dialect));
-        if let Some(issuer) = &self.columns.issuer {
-            let places = match dialect {
-                Dialect::Mysql => "?",
-                Dialect::Sqlite => "?,?",
-            };
-            condition = format!("{} IN ({places}) AND {condition}", dialect.quoted(issuer));
-        }
+        self.select(dialect, &format!("{serial} IN ({})", self.places(dialect)))
+    }
+
+    /// The CA's rows for which this holds.
+    fn select(&self, dialect: Dialect, condition: &str) -> String {
+        let selected = self.selected(dialect).join(", ");
         let table = dialect.quoted_table(&self.table);
-        format!("SELECT {} FROM {table} WHERE {condition}", self.selected(dialect).join(", "))
+        let of_issuer = self.of_issuer(dialect);
+        format!("SELECT {selected} FROM {table} WHERE {of_issuer}{condition}")
     }
 
     fn selected(&self, dialect: Dialect) -> Vec<String> {

@@ -1,7 +1,5 @@
 //! `cache`: the folder of kept answers, filled ahead, counted, emptied, looked into.
 
-use std::fmt;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,9 +72,4 @@ fn folder(config: &Config) -> Result<PathBuf> {
 
 fn read_serial(text: &str) -> Result<Serial, SerialError> {
     Serial::from_hex(text)
-}
-
-/// A reader that has seen enough (`| head`) is no error.
-fn say(line: fmt::Arguments<'_>) {
-    let _nobody_reads = writeln!(io::stdout(), "{line}");
 }

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::meter::Meter;
-use super::{folder, read_serial, say};
+use super::{folder, read_serial};
 use crate::cache::survey::{self, NameKind, Named};
+use crate::cli::say;
 use crate::ocsp::response::SignedAnswer;
 use crate::serial::Serial;
 use crate::time::{Clock, SystemClock, Timestamp};

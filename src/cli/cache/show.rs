@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{folder, say};
+use super::folder;
 use crate::app::{self, Keys, Shared};
 use crate::cache::disk::CacheFile;
+use crate::cli::say;
 use crate::logging::{Launcher, chain};
 use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, Spelling};

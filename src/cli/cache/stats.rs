@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::folder;
 use super::meter::Meter;
-use super::{folder, say};
 use crate::cache::survey::{self, NameKind, Named, Outline, SignerFolder};
+use crate::cli::say;
 use crate::config::Config;
 use crate::ocsp::response::SignedAnswer;
 use crate::signer::certificate::Certificate;

@@ -15,10 +15,10 @@ use rustix::process::{getpriority_process, setpriority_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::folder;
 use super::meter::Meter;
-use super::{folder, say};
 use crate::app::{self, Keys, Shared};
-use crate::cli::NO_THREAD;
+use crate::cli::{NO_THREAD, say};
 use crate::config;
 use crate::logging::Launcher;
 use crate::ocsp::{HashAlgorithm, Parameters, Spelling};

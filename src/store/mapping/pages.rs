@@ -98,10 +98,7 @@ impl Mapping {
             }
             _ => format!("{serial} IN ({})", vec![self.places(dialect); count].join(",")),
         };
-        let of_issuer = self.of_issuer(dialect);
-        let table = dialect.quoted_table(&self.table);
-        let selected = self.selected(dialect).join(", ");
-        format!("SELECT {selected} FROM {table} WHERE {of_issuer}{condition}")
+        self.select(dialect, &condition)
     }
 
     /// The parameters of [`Mapping::statement_for`]; the last serial stands for those
@@ -136,7 +133,7 @@ impl Mapping {
         Some(groups)
     }
 
-    fn of_issuer(&self, dialect: Dialect) -> String {
+    pub(super) fn of_issuer(&self, dialect: Dialect) -> String {
         let places = match dialect {
             Dialect::Mysql => "?",
             Dialect::Sqlite => "?,?",
