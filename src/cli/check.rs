@@ -75,19 +75,25 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         None => tally.warning("no cachefolder: answers are kept in memory only"),
     }
     for report in config.issuers.iter().flat_map(check_database) {
-        for finding in report.findings {
-            match finding {
-                Finding::Fine(text) => tally.fine(&format!("database {}: {text}", report.place)),
-                Finding::Warning(text) => {
-                    tally.warning(&format!("database {}: {text}", report.place));
-                }
-                Finding::Problem(text) => {
-                    tally.problem(&format!("database {}: {text}", report.place));
-                }
-            }
-        }
+        tell(report, &mut tally);
+    }
+    if rustix::process::geteuid().is_root() {
+        tally.warning(
+            "checked with the rights of root; what the service's user may do was not tried",
+        );
     }
     Ok(tally.verdict())
+}
+
+fn tell(report: Report, tally: &mut Tally) {
+    for finding in report.findings {
+        let shown = |text| format!("database {}: {text}", report.place);
+        match finding {
+            Finding::Fine(text) => tally.fine(&shown(text)),
+            Finding::Warning(text) => tally.warning(&shown(text)),
+            Finding::Problem(text) => tally.problem(&shown(text)),
+        }
+    }
 }
 
 fn check_file(path: &Path, warnings: &[Warning], tally: &Tally) {

@@ -10,6 +10,7 @@ use ocsp_fcgi::demo::{KeyKind, Purpose, write_private};
 
 use super::{ocsp_fcgi, openssl, text, unprivileged};
 use crate::support::site::{PROGRAM, Site, mounted};
+use crate::support::web::is_root;
 use crate::support::{files, free_port, run};
 
 #[test]
@@ -31,6 +32,8 @@ fn check_says_ok_to_what_is_well() {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
     assert!(!stdout.contains("WRONG"), "{stdout}");
+    let by_root = stdout.contains("warning  checked with the rights of root");
+    assert_eq!(by_root, is_root(), "{stdout}");
     assert!(!site.path("cache").exists(), "it would be closed to another user, the service");
 }
 
