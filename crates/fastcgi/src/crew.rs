@@ -152,7 +152,11 @@ impl<E> Crew<E> {
     pub(crate) fn before_waiting(&self) -> Wanted {
         let mut state = self.lock();
         state.awake -= 1;
-        if state.present() > 0 || state.ended {
+        // Who polls may have begun before more was found besides, and sleeps till the next
+        // event.
+        let is_work = !state.ready.is_empty() || !state.again.is_empty();
+        let sleeps = usize::from(state.polling && is_work);
+        if state.present() > sleeps || state.ended {
             return Wanted::Nobody;
         }
         self.call_one(state)
@@ -300,5 +304,16 @@ mod tests {
         assert_eq!(crew.found(std::iter::empty()), Wanted::Nobody);
         assert_eq!(crew.turn(), Turn::End);
         assert_eq!(crew.lock().awake, 0);
+    }
+
+    #[test]
+    fn what_is_found_besides_while_another_one_polls_does_not_wait_for_who_waits() {
+        let crew = crew();
+        assert_eq!(crew.found([1].into_iter()), Wanted::Nobody);
+        assert_eq!(crew.turn(), Turn::Serve(1));
+        crew.join();
+        assert_eq!(crew.turn(), POLL);
+        crew.also(2);
+        assert_eq!(crew.before_waiting(), Wanted::OneMore);
     }
 }

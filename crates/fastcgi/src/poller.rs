@@ -3,8 +3,8 @@
 //! A connection is watched from its first wait to its end, for what is new
 //! (edge-triggered), so that waiting again costs no system call. It rests here
 //! while nobody serves it; what comes while somebody does is noted, and it is
-//! served once more. Listeners are edge-triggered too and looked at anew after each
-//! accepted connection, so that none is left behind.
+//! served once more. Listeners are edge-triggered too, and looked at anew unless all connections
+//! that waited there were accepted, so that none is left behind.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
