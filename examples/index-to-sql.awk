@@ -35,6 +35,7 @@ $4 !~ /^[0-9A-Fa-f]+$/ { refuse($4 " is no serial number") }
 {
     serial = tolower($4)
     sub(/^0+/, "", serial)
+    if (length(serial) % 2 || serial == "") serial = (serial == "" ? "00" : "0") serial
     if (serial in lines) refuse("serial number " $4 " stands on line " lines[serial] " too")
     lines[serial] = NR
 }
@@ -60,7 +61,7 @@ END {
 
 function row(said) {
     printf "INSERT INTO list_certs (cert_num, status, revocation_time, revocation_reason, cert)"
-    printf " VALUES ('0x%s', %s, '');\n", tolower($4), said
+    printf " VALUES ('0x%s', %s, '');\n", serial, said
 }
 
 # YYMMDDHHMMSSZ, where 50 to 99 is 19YY, or YYYYMMDDHHMMSSZ.

@@ -255,7 +255,10 @@ fn warn_of_missing_no_check(
 ///
 /// Names the first key that does not sign.
 pub fn try_out(responder: &Responder) -> Result<()> {
-    for acting in responder.issuers().iter().flat_map(Issuer::each_acting) {
+    // One that has ended may have lost its key: it signs only where the clock is wrong.
+    let now = SystemClock.now();
+    let acting = responder.issuers().iter().flat_map(Issuer::each_acting);
+    for acting in acting.filter(|acting| acting.ends() > now) {
         let signer = acting.signer();
         signer
             .try_out()

@@ -197,6 +197,7 @@ impl Run<'_> {
             let threads = u32::try_from(self.plan.threads.max(1)).unwrap_or(u32::MAX);
             let of_each = |rate: u32| (rate / threads / 10) as usize;
             let most = self.plan.rate.map_or(MOST_AT_ONCE, of_each).clamp(1, MOST_AT_ONCE);
+            let most = (most / self.plan.spellings.len().max(1)).max(1);
             for serials in serials.chunks(most) {
                 self.sign_all(serials)?;
             }
@@ -375,7 +376,7 @@ fn is_of_all_places(error: &io::Error, path: &Path) -> bool {
     of_disk.contains(&error.kind()) || !folder.is_some_and(Path::is_dir)
 }
 
-/// Rows that are read together: RSA-2048 signs for them in some 15 ms.
+/// Signatures after which the next rows are read: some 15 ms with RSA-2048.
 const MOST_AT_ONCE: usize = 32;
 /// So many one after the other are spoilt places; more are a spoilt folder.
 const MOST_NOT_KEPT: u64 = 10;

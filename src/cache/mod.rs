@@ -251,9 +251,11 @@ impl ResponseCache {
         self.forget_if(cert_id, None, Entry::is_good, |kept| kept.says(CertStatus::Good));
     }
 
-    /// Forgets what memory holds, and leaves the file.
-    pub fn forget_in_memory(&self, cert_id: &CertId<'_>) {
-        self.memory.remove(cert_id.der());
+    /// Forgets this answer if memory holds it still, and leaves the file.
+    pub fn forget_in_memory(&self, cert_id: &CertId<'_>, entry: &Arc<Entry>) {
+        if self.memory.get(cert_id.der()).is_some_and(|present| Arc::ptr_eq(&present, entry)) {
+            self.memory.remove(cert_id.der());
+        }
     }
 
     /// A file that is no answer to the question is forgotten, too. With a time, those who are

@@ -179,7 +179,7 @@ impl Responder {
             }
             // Whoever has put another one there knew of ours, whatever the clock said then.
             Some(entry) if issuer.cache().is_replaced(cert_id, &entry) => {
-                issuer.cache().forget_in_memory(cert_id);
+                issuer.cache().forget_in_memory(cert_id, &entry);
                 None
             }
             cached => cached,

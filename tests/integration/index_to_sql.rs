@@ -31,7 +31,7 @@ fn a_table_made_of_an_index_txt_says_the_same() {
     ca.ca(&["-updatedb"]);
     // What `openssl ca` writes for the last century and for 2050, and a tab within a name.
     let index = fs::read_to_string(ca.path("index.txt")).unwrap();
-    let more = "R\t20600101000000Z\t991231235959Z\t00FF03\tunknown\t/CN=a\\\tb\r\n\
+    let more = "R\t20600101000000Z\t991231235959Z\t0000FF03\tunknown\t/CN=a\\\tb\r\n\
                 R\t20600101000000Z\t20260102030405Z,AACompromise\t0F04\tunknown\t/O=O'Brien\n\
                 # a comment\n\n";
     fs::write(ca.path("index.txt"), index + more).unwrap();

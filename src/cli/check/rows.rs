@@ -8,8 +8,10 @@ pub(super) fn with_rows(mut reports: Vec<Report>, store: &dyn StatusStore) -> Ve
     if let Some(report) = reports.iter_mut().find(|report| report.is_usable()) {
         match findings(store) {
             Ok(findings) => report.findings.extend(findings),
+            // A key that is good for questions may be slow for this.
             Err(error) => {
-                report.findings.push(Finding::Problem(format!("rows: {}", chain(&error))));
+                let warning = format!("rows were not looked at: {}", chain(&error));
+                report.findings.push(Finding::Warning(warning));
             }
         }
     }
@@ -34,19 +36,19 @@ fn findings(store: &dyn StatusStore) -> Result<Vec<Finding>, WalkError> {
     let unreadable: Vec<_> = page.unreadable.iter().map(|key| quoted(key).to_string()).collect();
     let looked_at = serials.len() + unreadable.len();
     let told = |all: &[String], what: &str| {
-        let example = all.first()?;
-        let number = all.len();
-        Some(Finding::Problem(format!(
-            "{number} of {looked_at} rows looked at {what}, as {example}"
-        )))
+        let (example, number) = (all.first()?, all.len());
+        Some(format!("{number} of {looked_at} rows looked at {what}, as {example}"))
     };
     let wanted = "not as serial in [database.values] has it";
-    Ok([
-        told(&unreadable, &format!("have a serial number that cannot be read, {wanted}")),
-        told(&lost, &format!("are not found by their serial number, {wanted}")),
-        told(&broken, "cannot be understood, and get internalError"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect())
+    let unreadable =
+        told(&unreadable, &format!("have a serial number that cannot be read, {wanted}"));
+    // One beside others is of no certificate, and no question can ask for it.
+    let unreadable = unreadable.map(match serials.is_empty() {
+        true => Finding::Problem,
+        false => Finding::Warning,
+    });
+    let lost = told(&lost, &format!("are not found by their serial number, {wanted}"));
+    let broken = told(&broken, "cannot be understood, and get internalError");
+    let others = [lost, broken].into_iter().flatten().map(Finding::Problem);
+    Ok(unreadable.into_iter().chain(others).collect())
 }
