@@ -13,13 +13,12 @@ use rustix::fs::Access;
 
 use self::rows::with_rows;
 use super::serve::{self, Tried};
-use crate::app::{self, Keys, Named};
+use crate::app::{self, Identity, Keys, Named};
 use crate::cache::survey;
 use crate::cli::say;
 use crate::config::{Config, Database, Issuer, Listen, Warning};
 use crate::logging;
 use crate::responder::issuers::TakeOver;
-use crate::signer::Signer;
 use crate::signer::certificate::Certificate;
 use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
@@ -48,20 +47,7 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
                 if let Some(reason) = &identity.over {
                     tally.problem(reason);
                 }
-                for (signer, take_over) in &identity.signers {
-                    let subject = signer.certificate().subject();
-                    match signer.try_out() {
-                        Ok(()) => tally.fine(&describe(signer, *take_over)),
-                        Err(error) => {
-                            tally.problem(&format!("signer {subject}: {}", logging::chain(&error)));
-                            continue;
-                        }
-                    }
-                    if let Some((name, path)) = signer.token() {
-                        let path = path.display();
-                        tally.fine(&format!("key {path}: {name} is there, and signs"));
-                    }
-                }
+                check_signers(&identity, issuer, &mut tally);
                 for warning in identity.warnings {
                     tally.warning(&warning);
                 }
@@ -130,18 +116,39 @@ fn check_presigned(config: &Config, tally: &mut Tally) {
     }
 }
 
-fn describe(signer: &Signer, take_over: TakeOver) -> String {
-    let certificate = signer.certificate();
-    let from = match take_over {
-        TakeOver::BeforeTheEnd => String::new(),
-        TakeOver::At(instant) => format!("from {instant} on, "),
-    };
-    format!(
-        "signer {}: {}, {from}valid until {}",
-        certificate.subject(),
-        signer.algorithm(),
-        certificate.not_after()
-    )
+fn check_signers(identity: &Identity, issuer: &Issuer, tally: &mut Tally) {
+    let now = SystemClock.now();
+    let mut predecessor_ends = None;
+    for (signer, take_over) in &identity.signers {
+        let certificate = signer.certificate();
+        let ends = certificate.not_after().min(identity.certificate.not_after());
+        let from = match (take_over, predecessor_ends.replace(ends)) {
+            (TakeOver::At(_), Some(before)) => {
+                let from = take_over.instant(certificate, before, issuer.policy.validity);
+                format!("from {from} on, ")
+            }
+            _ => String::new(),
+        };
+        if ends <= now && identity.over.is_none() {
+            continue; // its successor signs, which a warning tells
+        }
+        let subject = certificate.subject();
+        match signer.try_out() {
+            Ok(()) => tally.fine(&format!(
+                "signer {subject}: {}, {from}valid until {}",
+                signer.algorithm(),
+                certificate.not_after()
+            )),
+            Err(error) => {
+                tally.problem(&format!("signer {subject}: {}", logging::chain(&error)));
+                continue;
+            }
+        }
+        if let Some((name, path)) = signer.token() {
+            let path = path.display();
+            tally.fine(&format!("key {path}: {name} is there, and signs"));
+        }
+    }
 }
 
 fn check_listeners(listen: &Listen, tally: &mut Tally) {

@@ -83,8 +83,13 @@ fn a_signer_that_has_ended_gives_way_to_its_successor_at_the_start() {
 #[test]
 fn a_signer_that_has_ended_gives_way_before_the_instant_that_the_configuration_names() {
     let world = Succession::new(-1);
-    let responder = world.serve("next_from = 2999-01-01T00:00:00Z\n");
+    let late = "next_from = 2999-01-01T00:00:00Z\n";
+    let responder = world.serve(late);
     assert!(world.ask(&responder).is_signed_by(&world.certificate("next")));
+    let output = world.run(&["check"], late);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("its successor signs") && !said.contains("ok       signer CN=signer"));
+    assert!(said.contains("ok       signer CN=next: ") && !said.contains("from 2999"), "{said}");
 }
 
 // rule: RSP-5
