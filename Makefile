@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help check test hsm interop bench bench-cluster fmt lint doc demo install
+.PHONY: help check test hsm mysql interop bench bench-cluster fmt lint doc demo install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,11 @@ test: lint ## lint, all tests (real nginx, Apache and MariaDB), documentation
 hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 	tests/packages.sh hsm
 	cargo test --locked --test hsm
+
+mysql: ## all tests of the whole, with MySQL in place of MariaDB (Debian's, from unstable, in target/)
+	tests/packages.sh mysql
+	MYSQL_ROOT=$${MYSQL_ROOT:-$(CURDIR)/target/mysql} \
+		cargo test --locked --test integration -- --skip mariadb --skip galera
 
 interop: ## other people's clients and linters; ./interop.sh installs them first
 	cargo test --locked --test interop -- $(CLIENTS)

@@ -235,7 +235,7 @@ fn a_key_is_loaded_where_it_is_to_sign_and_an_answer_that_is_kept_needs_none() {
 }
 
 #[test]
-fn a_database_is_connected_to_where_its_row_is_needed_and_never_broken_off() {
+fn mariadb_is_connected_to_where_a_row_is_needed_and_never_broken_off() {
     let server = MariaDb::start();
     let database = server.database();
     database.insert("0x0a1b", "'Valid', NULL, NULL");

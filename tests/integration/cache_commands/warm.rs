@@ -16,7 +16,7 @@ use super::{LOG, cache, first_line, name, number, text};
 use crate::cache_folder::resigned;
 use crate::cache_processes::file_of;
 use crate::support::authority::OpensslCa;
-use crate::support::mariadb::{Database, MariaDb};
+use crate::support::mariadb::{Database, MariaDb, numbers};
 use crate::support::ocsp::{Answer, CertId, Request, SHA256};
 use crate::support::site::{PROGRAM, Site, revoked};
 use crate::support::{answers, eventually, files, is_answer, run};
@@ -417,7 +417,8 @@ fn warm(config: &Path, arguments: &[&str]) -> Command {
 fn fill(database: &Database<'_>, rows: usize) {
     database.run(&format!(
         "INSERT INTO list_certs (cert_num, cert) \
-         SELECT CONCAT('0x', LOWER(HEX(5242880 + seq))), 'PEM' FROM seq_1_to_{rows}"
+         SELECT CONCAT('0x', LOWER(HEX(5242880 + n))), 'PEM' FROM {} AS many",
+        numbers(u32::try_from(rows).unwrap())
     ));
 }
 

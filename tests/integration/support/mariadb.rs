@@ -1,4 +1,5 @@
-//! The real MariaDB of Debian, for one test or shared by all.
+//! The real MariaDB of Debian, for one test or shared by all; or MySQL, in the root that
+//! `MYSQL_ROOT` names (`make mysql`).
 //!
 //! A `sh` starts the server and waits on its standard input: whatever way the
 //! test process ends, the pipe closes, and the shell ends the server and
@@ -216,6 +217,19 @@ impl Database<'_> {
     }
 }
 
+/// A table of the numbers from 1 to `last`, named `n`, for statements of MariaDB and MySQL.
+pub fn numbers(last: u32) -> String {
+    const DIGIT: &str = "SELECT 0 AS digit UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
+         UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 \
+         UNION ALL SELECT 8 UNION ALL SELECT 9";
+    let places = 0..=last.ilog10();
+    let value: Vec<_> =
+        places.clone().map(|at| format!("d{at}.digit * {}", 10_u32.pow(at))).collect();
+    let tables: Vec<_> = places.map(|at| format!("({DIGIT}) AS d{at}")).collect();
+    let (value, tables) = (value.join(" + "), tables.join(" CROSS JOIN "));
+    format!("(SELECT {value} AS n FROM {tables} HAVING n BETWEEN 1 AND {last})")
+}
+
 /// A certificate that signed itself, for the name localhost.
 pub fn make_certificate(certificate: &Path, key: &Path) {
     let made = Command::new("openssl")
@@ -241,8 +255,8 @@ impl Shell {
     fn start(folder: &Path, port: u16, arguments: &[&str]) -> Self {
         let path = |name| folder.join(name).into_os_string().into_string().unwrap();
         let mut child = Command::new("sh")
-            .args(["-c", SHELL, "sh", folder.to_str().unwrap(), &server_program()])
-            .arg("--no-defaults")
+            .args(["-c", SHELL, "sh", folder.to_str().unwrap()])
+            .args(programs().1)
             .args(common_arguments(folder))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
@@ -281,15 +295,13 @@ impl Drop for Shell {
 }
 
 fn install(folder: &Path) {
-    let installed = Command::new("mariadb-install-db")
-        .arg("--no-defaults")
-        .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
-        .args(common_arguments(folder))
-        .output()
-        .expect(MISSING);
+    let (install, _) = programs();
+    let installed =
+        Command::new(&install[0]).args(&install[1..]).args(common_arguments(folder)).output();
+    let installed = installed.expect(MISSING);
     let [output, errors] =
         [&installed.stdout, &installed.stderr].map(|o| String::from_utf8_lossy(o));
-    assert!(installed.status.success(), "mariadb-install-db: {output}{errors}");
+    assert!(installed.status.success(), "{install:?}: {output}{errors}");
 }
 
 fn common_arguments(folder: &Path) -> Vec<String> {
@@ -304,11 +316,32 @@ fn common_arguments(folder: &Path) -> Vec<String> {
     arguments
 }
 
-fn server_program() -> String {
-    // Not on the path of a normal user.
-    let places = ["/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "/usr/bin/mariadbd"];
-    let found = places.into_iter().find(|place| Path::new(place).exists());
-    found.expect(MISSING).into()
+/// What makes a folder ready for the server, and the server, with their first arguments.
+fn programs() -> (Vec<String>, Vec<String>) {
+    let words = |words: &[&str]| words.iter().map(|word| String::from(*word)).collect::<Vec<_>>();
+    let Ok(root) = std::env::var("MYSQL_ROOT") else {
+        // Not on the path of a normal user.
+        let places = ["/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "/usr/bin/mariadbd"];
+        let server = places.into_iter().find(|place| Path::new(place).exists()).expect(MISSING);
+        let install = ["mariadb-install-db", "--no-defaults", "--skip-test-db"];
+        let mut install = words(&install);
+        install.push("--auth-root-authentication-method=normal".to_owned());
+        return (install, words(&[server, "--no-defaults"]));
+    };
+    // With the libraries of its own system.
+    let server = words(&[
+        &format!("{root}/usr/lib64/ld-linux-x86-64.so.2"),
+        "--library-path",
+        &format!("{root}/usr/lib/x86_64-linux-gnu"),
+        &format!("{root}/usr/sbin/mysqld"),
+        "--no-defaults",
+        &format!("--lc-messages-dir={root}/usr/share/mysql"),
+        &format!("--character-sets-dir={root}/usr/share/mysql/charsets"),
+        &format!("--plugin-dir={root}/usr/lib/mysql/plugin"),
+        "--secure-file-priv=NULL",
+        "--mysqlx=OFF",
+    ]);
+    ([&server[..], &["--initialize-insecure".to_owned()]].concat(), server)
 }
 
 const PASSWORD: &str = "a password";
@@ -322,8 +355,8 @@ const FAST: [&str; 6] = [
     "--innodb-flush-log-at-trx-commit=0",
     "--skip-innodb-doublewrite",
     "--innodb-buffer-pool-size=16M",
-    "--innodb-log-file-size=4M",
-    "--innodb-data-file-path=ibdata1:4M:autoextend",
+    "--loose-innodb-log-file-size=4M",
+    "--innodb-data-file-path=ibdata1:5M:autoextend",
 ];
 
 /// What a server is the child of: told by lines what to do, it ends the server and removes
