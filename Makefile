@@ -22,7 +22,7 @@ hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 mysql: ## all tests of the whole, with MySQL in place of MariaDB (Debian's, from unstable, in target/)
 	tests/packages.sh mysql
 	MYSQL_ROOT=$${MYSQL_ROOT:-$(CURDIR)/target/mysql} \
-		cargo test --locked --test integration -- --skip mariadb --skip galera
+		cargo test --locked --test mysql --test integration -- --skip mariadb --skip galera
 
 interop: ## other people's clients and linters; ./interop.sh installs them first
 	cargo test --locked --test interop -- $(CLIENTS)
@@ -41,7 +41,7 @@ fmt: ## format the Rust files
 lint: ## formatting, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --test hsm --test interop --locked -- -D warnings
+	cargo clippy --test hsm --test mysql --test interop --locked -- -D warnings
 	shellcheck *.sh .ci/run tests/*.sh
 
 doc: ## the documentation of the code, without a broken link

@@ -219,7 +219,7 @@ pub fn get_ready() {
 /// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
 /// that the others have written, and fail when it cannot know. Otherwise one that was
 /// stopped for a while, or gives its data to a new node, would say good of what is
-/// revoked.
+/// revoked. `group_replication_consistency` does the same in a group of MySQL servers.
 ///
 /// `lock_wait_timeout` has the server give up a question that waits for a locked table
 /// soon after nobody here waits for it any more, `max_statement_time` (in MySQL
@@ -239,11 +239,12 @@ fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
          /*M!100304 , system_versioning_asof = DEFAULT */ \
          /*!50708 , max_execution_time = {seconds}000 */"
     );
-    let with_others = ", wsrep_sync_wait = 1";
+    let galera = ", wsrep_sync_wait = 1";
+    let group = " /*!80014 , group_replication_consistency = 'BEFORE' */";
     let mut outcome = Ok(());
     // A server that has never heard of Galera, or of one of the others, has set nothing.
     for (own, others) in
-        [(&*of_its_own, with_others), (&of_its_own, ""), ("", with_others), ("", "")]
+        [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
     {
         outcome = conn.query_drop(format!("{session}{own}{others}"));
         match &outcome {

@@ -1,0 +1,76 @@
+//! What MySQL has and MariaDB has not, for real: `make mysql` runs this, and the tests of the whole
+//! with MySQL in place of MariaDB; `cargo test` does not, since Debian has MySQL in unstable only.
+
+// clippy.toml's exceptions for tests do not reach the helpers beside them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../integration/support/mod.rs"]
+#[allow(dead_code, reason = "the helpers of other tests")]
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::status::CertStatus;
+use ocsp_fcgi::store::StatusStore;
+use support::mariadb::{Database, MariaDb};
+use support::{eventually, free_port};
+
+/// Otherwise the member says what was true before.
+// rule: ANS-1
+#[test]
+fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_written() {
+    let ports = [free_port(), free_port()];
+    let [primary, secondary] = [1, 2].map(|number| member(number, ports));
+    primary.run("SET GLOBAL group_replication_bootstrap_group = ON");
+    primary.run("START GROUP_REPLICATION");
+    secondary.run("START GROUP_REPLICATION");
+    eventually("both are members", || {
+        let online = "SELECT COUNT(*) FROM performance_schema.replication_group_members \
+                      WHERE member_state = 'ONLINE'";
+        (secondary.rows::<u32>(online) == [2]).then_some(())
+    });
+    let database = primary.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let there = Database { server: &secondary, name: database.name.clone() };
+    let store = there.store();
+    let status = || store.find(&Serial::from_hex("05").unwrap()).ok().flatten().map(|it| it.status);
+    eventually("the row is there", || (status() == Some(CertStatus::Good)).then_some(()));
+
+    let mut lock = there.root();
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+    database.run("UPDATE list_certs SET status = 'Revoked'");
+    let seen_by_others: Vec<String> =
+        secondary.rows(&format!("SELECT status FROM {}.list_certs", database.name));
+    assert_eq!(seen_by_others, ["Valid"]);
+    thread::scope(|scope| {
+        let found = scope.spawn(status);
+        thread::sleep(Duration::from_secs(1));
+        assert!(!found.is_finished());
+        lock.query_drop("UNLOCK TABLES").unwrap();
+        let found = found.join().unwrap();
+        assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{found:?}");
+    });
+}
+
+/// A server that can be a member of a group, and has nothing to tell it yet.
+fn member(number: usize, ports: [u16; 2]) -> MariaDb {
+    let [one, other] = ports;
+    let own = ports[number - 1];
+    MariaDb::start_with(&[
+        &format!("--server-id={number}"),
+        "--log-bin=bin",
+        "--gtid-mode=ON",
+        "--enforce-gtid-consistency=ON",
+        "--performance-schema=ON",
+        "--report-host=127.0.0.1",
+        "--plugin-load-add=group_replication.so",
+        "--group-replication-start-on-boot=OFF",
+        "--group-replication-ssl-mode=DISABLED",
+        "--group-replication-group-name=9a1b7c1e-6f0d-4c55-8b0e-0d6a3f2b7c11",
+        &format!("--group-replication-local-address=127.0.0.1:{own}"),
+        &format!("--group-replication-group-seeds=127.0.0.1:{one},127.0.0.1:{other}"),
+    ])
+}
