@@ -30,7 +30,7 @@ use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
 use ocsp_fcgi::store::Mapping;
-use ocsp_fcgi::store::ledger::{SqliteLedger, StatusLedger};
+use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
 use ocsp_fcgi::time::{Clock, SystemClock, Validity};
 use ocsp_fcgi::transport::fastcgi::FastCgiExchange;

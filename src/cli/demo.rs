@@ -18,9 +18,9 @@ use signal_hook::iterator::Signals;
 use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
+use crate::store::Mapping;
 use crate::store::ledger::SqliteLedger;
 use crate::store::sqlite::Options;
-use crate::store::{Mapping, StatusLedger};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 #[derive(clap::Args)]

@@ -10,29 +10,6 @@ use crate::store::mapping::{Dialect, keys};
 use crate::store::row::{Kind, key};
 use crate::store::sqlite::{BUSY_TIMEOUT, Options};
 
-/// Where statuses are written. The contract is `tests/integration/stores.rs`.
-pub trait StatusLedger {
-    /// Creates the table unless there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`] with the cause.
-    fn create_table(&self) -> Result<(), StoreError>;
-
-    /// Writes the row of a serial in place of one there may be, in whichever
-    /// spelling it stands; [`CertStatus::Unknown`] removes it. `certificate` is PEM.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`] with the cause; nothing was written then.
-    fn write(
-        &self,
-        serial: &Serial,
-        record: &CertRecord,
-        certificate: &str,
-    ) -> Result<(), StoreError>;
-}
-
 /// An SQLite file, created when it is missing.
 #[derive(Clone, Debug)]
 pub struct SqliteLedger {
@@ -46,40 +23,23 @@ impl SqliteLedger {
         Self { options }
     }
 
-    fn table(&self) -> String {
-        Dialect::Sqlite.quoted_table(&self.options.mapping.table)
-    }
-
-    fn change(
-        &self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), StoreError> {
-        self.try_change(change).map_err(StoreError::unavailable)
-    }
-
-    fn try_change(
-        &self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&self.options.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Waits for another writer here, instead of failing half-way.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        change(&transaction)?;
-        transaction.commit()
-    }
-}
-
-impl StatusLedger for SqliteLedger {
-    fn create_table(&self) -> Result<(), StoreError> {
+    /// Creates the table unless there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] with the cause.
+    pub fn create_table(&self) -> Result<(), StoreError> {
         let schema = SCHEMA.replace("\"list_certs\"", &self.table());
         self.change(|transaction| transaction.execute_batch(&schema))
     }
 
-    fn write(
+    /// Writes the row of a serial in place of one there may be, in whichever
+    /// spelling it stands; [`CertStatus::Unknown`] removes it. `certificate` is PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] with the cause; nothing was written then.
+    pub fn write(
         &self,
         serial: &Serial,
         record: &CertRecord,
@@ -106,6 +66,32 @@ impl StatusLedger for SqliteLedger {
             let row = params![key(serial), kind.column_name(), time, reason, certificate];
             transaction.execute(&insert, row).map(drop)
         })
+    }
+
+    fn table(&self) -> String {
+        Dialect::Sqlite.quoted_table(&self.options.mapping.table)
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.try_change(change).map_err(StoreError::unavailable)
+    }
+
+    fn try_change(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&self.options.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Waits for another writer here, instead of failing half-way.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change(&transaction)?;
+        transaction.commit()
     }
 }
 

@@ -18,7 +18,6 @@ pub mod sqlite;
 pub mod walk;
 mod watched;
 
-pub use ledger::StatusLedger;
 pub use mapping::Mapping;
 pub use walk::{Dates, Listed, Page, Walk, WalkError, Wanted};
 

@@ -10,7 +10,6 @@ use nix::unistd::Pid;
 use ocsp_fcgi::demo::{KeyKind, Purpose};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
-use ocsp_fcgi::store::ledger::StatusLedger;
 
 use super::{LOG, cache, first_line, name, number, text};
 use crate::cache_folder::resigned;

@@ -4,9 +4,9 @@ use std::fs;
 
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::status::RevocationReason;
+use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
-use ocsp_fcgi::store::{Mapping, StatusLedger};
 use ocsp_fcgi::time::{Clock, SystemClock};
 
 use super::{World, data};

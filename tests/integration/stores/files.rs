@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
-use ocsp_fcgi::store::StatusLedger;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Sqlite;
 use ocsp_fcgi::time::Timestamp;

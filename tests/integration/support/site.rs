@@ -15,7 +15,7 @@ use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
 use ocsp_fcgi::store::Mapping;
-use ocsp_fcgi::store::ledger::{SqliteLedger, StatusLedger};
+use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use tempfile::TempDir;
