@@ -85,7 +85,7 @@ impl Responder {
             Err(status) => return Ok(Reply::Error(status)),
         };
         for (cert_id, making, at) in &good {
-            if !self.is_good_still(issuer, (cert_id, making, *at)) {
+            if !self.is_good_still(issuer, Question { cert_id, making }, *at) {
                 return Err(Overtaken);
             }
         }
@@ -101,19 +101,15 @@ impl Responder {
 
     /// Whether a row that was good at `at` still is when its answer is signed, as far as
     /// anybody has found out; it is read once more where that took long.
-    fn is_good_still(
-        &self,
-        issuer: Acting<'_>,
-        (cert_id, making, at): (&CertId<'_>, &Making<'_>, Timestamp),
-    ) -> bool {
-        if making.is_overtaken(at) {
+    fn is_good_still(&self, issuer: Acting<'_>, question: Question<'_>, at: Timestamp) -> bool {
+        if question.making.is_overtaken(at) {
             return false;
         }
-        let is_good = match self.read_once_more(issuer, (cert_id, making)) {
+        let is_good = match self.read_once_more(issuer, question) {
             None => true,
             Some(read) => read.is_ok_and(|decision| decision.is_issued_as(CertStatus::Good)),
         };
-        is_good && !making.is_overtaken(at)
+        is_good && !question.making.is_overtaken(at)
     }
 
     /// What the row says now, where it may have been read a long time ago. `None`: it was
@@ -121,12 +117,12 @@ impl Responder {
     fn read_once_more(
         &self,
         issuer: Acting<'_>,
-        (cert_id, making): (&CertId<'_>, &Making<'_>),
+        question: Question<'_>,
     ) -> Option<Result<Decision, ErrorStatus>> {
-        if making.takes() <= LONG_WAIT {
+        if question.making.takes() <= LONG_WAIT {
             return None;
         }
-        match self.find(issuer, cert_id) {
+        match self.find(issuer, question.cert_id) {
             Err(ErrorStatus::TryLater) => None,
             read => Some(read.map(|record| decide(record.as_ref(), issuer.policy()))),
         }
@@ -136,16 +132,16 @@ impl Responder {
     pub(super) fn sign_and_keep(
         &self,
         issuer: Acting<'_>,
-        (cert_id, making): (&CertId<'_>, &Making<'_>),
+        question: Question<'_>,
         record: CertRecord,
         older: Option<&Entry>,
         now: Timestamp,
     ) -> Result<Arc<Entry>, ErrorStatus> {
-        let (der, validity) = self.signed(issuer, cert_id, record, now)?;
+        let (der, validity) = self.signed(issuer, question.cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        if self.may_be_kept(issuer, (cert_id, making), &entry) {
-            issuer.cache().put(cert_id, Arc::clone(&entry), older, record.basis);
+        if self.may_be_kept(issuer, question, &entry) {
+            issuer.cache().put(question.cert_id, Arc::clone(&entry), older, record.basis);
         }
         Ok(entry)
     }
@@ -156,7 +152,7 @@ impl Responder {
     fn may_be_kept(
         &self,
         issuer: Acting<'_>,
-        (cert_id, making): (&CertId<'_>, &Making<'_>),
+        question @ Question { cert_id, making }: Question<'_>,
         entry: &Entry,
     ) -> bool {
         if !entry.is_good() {
@@ -167,7 +163,7 @@ impl Responder {
         if making.is_overtaken(at) {
             return false;
         }
-        match self.read_once_more(issuer, (cert_id, making)) {
+        match self.read_once_more(issuer, question) {
             None => {}
             Some(Ok(Decision::Issued(record))) if entry.is_borne_out_by(&record) => {
                 entry.confirm(now);
@@ -310,6 +306,14 @@ impl Responder {
         ));
         status
     }
+}
+
+/// What an answer is made to.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub cert_id: &'q CertId<'q>,
+    /// Begun before its row was read.
+    pub making: &'q Making<'q>,
 }
 
 /// A row that was good is not any more.

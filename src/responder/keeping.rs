@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Entry, Making};
+use crate::cache::Entry;
 use crate::ocsp::{CertId, ErrorStatus, Request};
-use crate::responder::answers::{forget_others, forget_superseded, load_key};
+use crate::responder::answers::{Question, forget_others, forget_superseded, load_key};
 use crate::responder::decision::{Decision, decide, gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::policy::StoreDown;
@@ -81,7 +81,8 @@ impl Responder {
     fn refresh(&self, issuer: Acting<'_>, cert_id: &CertId<'_>, mut now: Timestamp) -> Reply {
         for _ in 0..MOST_READINGS {
             let making = issuer.cache().begin(&cert_id.serial());
-            let reply = self.refresh_once(issuer, (cert_id, &making), now);
+            let question = Question { cert_id, making: &making };
+            let reply = self.refresh_once(issuer, question, now);
             match &reply {
                 Reply::Kept(entry) if entry.is_good() => {
                     // Now, as the row may have been read once more since this began.
@@ -101,7 +102,7 @@ impl Responder {
     fn refresh_once(
         &self,
         issuer: Acting<'_>,
-        question @ (cert_id, _): (&CertId<'_>, &Making<'_>),
+        question @ Question { cert_id, .. }: Question<'_>,
         now: Timestamp,
     ) -> Reply {
         let window = self.policy.freshness;
@@ -198,7 +199,7 @@ impl Responder {
     fn renewed(
         &self,
         issuer: Acting<'_>,
-        question: (&CertId<'_>, &Making<'_>),
+        question: Question<'_>,
         (entry, record): (&Arc<Entry>, CertRecord),
         now: Timestamp,
     ) -> Arc<Entry> {
