@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use asn1::{Asn1Read, BitString, SequenceOf, Tlv};
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::asn1::{Asn1Object, Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::x509::X509;
 
@@ -21,6 +21,7 @@ pub struct Certificate {
     x509: X509,
     der: Vec<u8>,
     subject_der: Vec<u8>,
+    key_algorithm: asn1::ObjectIdentifier,
     hashes: IssuerHashes,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -76,6 +77,9 @@ pub enum NotAllowed {
     /// The CA's key did not sign it.
     #[error("it is not issued by this CA: the signature is not of the CA's key")]
     OtherKey,
+    /// OpenSSL does not know the algorithm of the CA's key.
+    #[error("it cannot be verified: OpenSSL does not load the CA's key")]
+    UnknownKey,
     /// extendedKeyUsage lacks id-kp-OCSPSigning.
     #[error("its extendedKeyUsage lacks OCSPSigning, which clients demand of a delegated signer")]
     NoOcspSigning,
@@ -117,7 +121,8 @@ impl Certificate {
             asn1::parse_single(&der).map_err(|_| CertificateError::Malformed)?;
         let tbs = syntax.tbs_certificate;
         let subject_der = tbs.subject.full_data().to_vec();
-        let public_key = tbs.subject_public_key_info.subject_public_key;
+        let SubjectPublicKeyInfo { algorithm, subject_public_key: public_key } =
+            tbs.subject_public_key_info;
         let hashes = IssuerHashes::new(&subject_der, public_key.as_bytes());
         let mut extended_key_usage = Vec::new();
         let mut no_check = NoCheck::Absent;
@@ -142,6 +147,7 @@ impl Certificate {
         };
         Ok(Self {
             subject_der,
+            key_algorithm: algorithm.algorithm,
             hashes,
             not_before: timestamp(x509.not_before())?,
             not_after: timestamp(x509.not_after())?,
@@ -169,6 +175,14 @@ impl Certificate {
     #[must_use]
     pub fn subject_der(&self) -> &[u8] {
         &self.subject_der
+    }
+
+    /// The algorithm of the key by OpenSSL's name, `ML-DSA-65`; the numbers of one that it
+    /// does not know.
+    #[must_use]
+    pub fn key_algorithm(&self) -> String {
+        let numbers = self.key_algorithm.to_string();
+        Asn1Object::from_str(&numbers).map_or(numbers, |object| object.to_string())
     }
 
     /// The hashes that a CertID names this certificate by.
@@ -226,7 +240,7 @@ impl Certificate {
             {
                 return Err(NotAllowed::OtherIssuer);
             }
-            let key = issuer.x509.public_key().map_err(|_| NotAllowed::OtherKey)?;
+            let key = issuer.x509.public_key().map_err(|_| NotAllowed::UnknownKey)?;
             if !self.x509.verify(&key).unwrap_or(false) {
                 return Err(NotAllowed::OtherKey);
             }
@@ -289,8 +303,14 @@ struct TbsCertificate<'a> {
 
 #[derive(Asn1Read)]
 struct SubjectPublicKeyInfo<'a> {
-    _algorithm: Tlv<'a>,
+    algorithm: AlgorithmIdentifier<'a>,
     subject_public_key: BitString<'a>,
+}
+
+#[derive(Asn1Read)]
+struct AlgorithmIdentifier<'a> {
+    algorithm: asn1::ObjectIdentifier,
+    _parameters: Option<Tlv<'a>>,
 }
 
 /// Like the protocol's, but `critical FALSE` written out is tolerated: the

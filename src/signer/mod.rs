@@ -116,8 +116,11 @@ impl Signer {
         certificate: Certificate,
         padding: RsaPadding,
     ) -> Result<Self, SignError> {
-        let public_key = certificate.x509().public_key()?;
-        let algorithm = algorithm_for(&public_key, padding)?;
+        let public_key = certificate.x509().public_key().map_err(|_| {
+            let kind = certificate.key_algorithm();
+            SignError::KeyKind(format!("of the kind {kind}, which OpenSSL does not load"))
+        })?;
+        let algorithm = algorithm_for((&public_key, &certificate), padding)?;
         Ok(Self { loaded: OnceLock::new(), source, certificate, public_key, algorithm })
     }
 
@@ -313,7 +316,10 @@ fn pause_after(loaded: &Result<Key, KeyError>) -> Duration {
     }
 }
 
-fn algorithm_for(key: &PKey<Public>, padding: RsaPadding) -> Result<SignatureAlgorithm, SignError> {
+fn algorithm_for(
+    (key, certificate): (&PKey<Public>, &Certificate),
+    padding: RsaPadding,
+) -> Result<SignatureAlgorithm, SignError> {
     match key.id() {
         Id::RSA | Id::RSA_PSS if key.bits() < MIN_RSA_BITS => {
             Err(SignError::KeyKind(format!("RSA of {} bits", key.bits())))
@@ -332,7 +338,8 @@ fn algorithm_for(key: &PKey<Public>, padding: RsaPadding) -> Result<SignatureAlg
         },
         Id::ED25519 => Ok(SignatureAlgorithm::Ed25519),
         Id::ED448 => Ok(SignatureAlgorithm::Ed448),
-        other => Err(SignError::KeyKind(format!("of OpenSSL's kind {}", other.as_raw()))),
+        // What OpenSSL calls -1 may be anything that a provider knows.
+        _ => Err(SignError::KeyKind(format!("of the kind {}", certificate.key_algorithm()))),
     }
 }
 

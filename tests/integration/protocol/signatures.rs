@@ -1,5 +1,6 @@
 //! Who signs, with what, over which times; and whether others verify it.
 
+use std::fs;
 use std::process::Command;
 
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
@@ -146,7 +147,7 @@ fn a_key_of_a_kind_without_a_place_in_ocsp_is_refused_at_the_start() {
     for (kind, reason) in [
         (&["rsa:1024"][..], "RSA of 1024 bits"),
         (&["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"], "on the curve secp256k1"),
-        (&["dsa:dsa.pem"], "OpenSSL's kind"),
+        (&["dsa:dsa.pem"], "the key is of the kind dsaEncryption, wanted: RSA of 2048 bits"),
     ] {
         if kind == ["dsa:dsa.pem"] {
             let mut command = Command::new("openssl");
@@ -161,6 +162,39 @@ fn a_key_of_a_kind_without_a_place_in_ocsp_is_refused_at_the_start() {
         let config = site.write_config(
             "port = 1\nitcert = \"weak.crt\"\nitkey = \"weak.key\"\n[database]\nsqlite = \"certs.db\"\n",
         );
+        let mut command = Command::new(PROGRAM);
+        let output = run(command.args(["check", "--config"]).arg(&config), "ocsp-fcgi");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{stdout}");
+        assert!(stdout.contains(reason), "wanted {reason:?} in {stdout}");
+    }
+}
+
+// rule: RSP-5, RSP-6
+/// As OpenSSL 3.0 has it with ML-DSA.
+#[test]
+fn a_key_newer_than_openssl_is_named_and_nobody_is_blamed_for_it() {
+    let site = Site::with_certificates(KeyKind::Ed25519);
+    let mut der = site.ca.identity.certificate.to_der().unwrap();
+    let ed25519 = b"\x06\x03\x2b\x65\x70";
+    while let Some(at) = der.windows(ed25519.len()).position(|octets| octets == ed25519) {
+        der[at + ed25519.len() - 1] = 0x78;
+    }
+    fs::write(site.path("newer.crt"), der).unwrap();
+    let serial = ocsp_fcgi::serial::Serial::from_hex("d1").unwrap();
+    let signer = site.ca.issue("Signer", &serial, (Purpose::OcspSigner, KeyKind::P256), 10);
+    signer.unwrap().write(site.folder.path(), "signer").unwrap();
+    for (signer, reason) in [
+        (
+            "itsigner = \"signer.crt\"\n",
+            "newer.crt: it cannot be verified: OpenSSL does not load the CA's key\n",
+        ),
+        ("", "the key is of the kind 1.3.101.120, which OpenSSL does not load, wanted: RSA"),
+    ] {
+        let config = site.write_config(&format!(
+            "port = 1\nitcert = \"newer.crt\"\n{signer}itkey = \"signer.key\"\n\
+             [database]\nsqlite = \"certs.db\"\n"
+        ));
         let mut command = Command::new(PROGRAM);
         let output = run(command.args(["check", "--config"]).arg(&config), "ocsp-fcgi");
         let stdout = String::from_utf8_lossy(&output.stdout);
