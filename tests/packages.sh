@@ -61,7 +61,7 @@ interop_needs() {
     need stunnel4 program stunnel
     need golang-go program go
     need golang-golang-x-crypto-dev test -d /usr/share/gocode/src/golang.org/x/crypto/ocsp
-    need openjdk-17-jdk-headless program javac
+    need default-jdk-headless program javac
     need libbcprov-java test -e /usr/share/java/bcprov.jar
     need libbcpkix-java test -e /usr/share/java/bcpkix.jar
     need python3-venv python3 -c 'import ensurepip, venv'

@@ -263,7 +263,7 @@ fn compile_java() {
     let mut compiler = Command::new("javac");
     compiler.args(["-cp", &class_path(), "-d"]).arg(built("java"));
     compiler.args([source("Pkix.java"), source("Bouncy.java")]);
-    said_by(&mut compiler, "openjdk-17-jdk-headless libbcpkix-java");
+    said_by(&mut compiler, "default-jdk-headless libbcpkix-java");
 }
 
 fn java_program() -> Command {
@@ -293,5 +293,5 @@ fn built(name: &str) -> PathBuf {
 }
 
 const HASHES: [&str; 4] = ["sha1", "sha256", "sha384", "sha512"];
-const JDK: &str = "openjdk-17-jdk-headless";
+const JDK: &str = "default-jdk-headless";
 const BOUNCY_CASTLE: &str = "libbcpkix-java";
