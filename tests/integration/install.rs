@@ -260,7 +260,7 @@ fn systemd_accepts_the_units_and_finds_the_service_confined() {
 
 fn analyze(arguments: &[&str], units: &[&Path]) -> Output {
     let output = Command::new("systemd-analyze").args(arguments).args(units).output();
-    output.expect("systemd-analyze is missing: `make test-packages` installs it")
+    output.expect("systemd-analyze is missing; on Debian: tests/packages.sh tests")
 }
 
 const BINARY: &str = "#!/bin/sh\necho old\n";
