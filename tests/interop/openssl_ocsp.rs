@@ -56,9 +56,11 @@ fn lines(certificate: &Certificate) -> Vec<String> {
     }
 }
 
-/// OpenSSL 3.0 has no words for the two reasons that RFC 5280 added last.
+/// OpenSSL before 3.2 has no words for the two reasons that RFC 5280 added last.
 fn openssl_name(reason: &str) -> &str {
-    if ["privilegeWithdrawn", "aACompromise"].contains(&reason) { "(UNKNOWN)" } else { reason }
+    let is_late = ["privilegeWithdrawn", "aACompromise"].contains(&reason);
+    // The library's version, which is the program's.
+    if is_late && openssl::version::number() < 0x3020_0000 { "(UNKNOWN)" } else { reason }
 }
 
 /// Asks, and wants a verified answer that has each of these.
