@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{World, ask};
 use crate::support::fastcgi::{
     Client, KEEP, PARAMS, RESPONDER, STDIN, begin, pairs, record, stream,
@@ -77,6 +79,10 @@ fn connections_leave_descriptors_for_the_database_and_the_cache() {
 // rule: FCG-2
 #[test]
 fn thousands_of_idle_connections_cost_no_thread_and_little_memory() {
+    // The other ends are in this process; whoever logs in is allowed 1024 descriptors at first.
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.map(|now| now.max(4096));
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
     let world = World::new("[limits]\nworkers = 16\nsigning_queue = 8\n");
     world.warm_up();
     let before = world.resident_kib();
