@@ -28,6 +28,7 @@ impl Gate {
     /// # Errors
     ///
     /// [`Busy`].
+    #[allow(deprecated, reason = "its other name, try_update, is newer than Rust 1.90")]
     pub fn enter(&self) -> Result<Pass<'_>, Busy> {
         let one_more = |inside| (inside < self.places).then_some(inside + 1);
         let entered = self.inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);

@@ -157,9 +157,7 @@ impl<P: Protocol> Pool<P> {
     /// More would leave none for the others, who read.
     pub(crate) fn place_to_send(&self) -> Option<Sending<'_>> {
         let places = (self.settings.workers / 8).max(1);
-        let one_more = |sending| (sending < places).then_some(sending + 1);
-        let entered = self.sending.fetch_update(SeqCst, SeqCst, one_more);
-        entered.ok().map(|_| Sending(&self.sending))
+        one_more(&self.sending, places).map(|_| Sending(&self.sending))
     }
 
     /// The calling worker, after [`Pool::before_waiting`], waits no longer.
@@ -195,8 +193,7 @@ impl<P: Protocol> Pool<P> {
 
     /// Starts a worker, unless there are as many as there may be.
     fn start_worker(self: &Arc<Self>) -> io::Result<()> {
-        let one_more = |workers| (workers < self.settings.workers).then_some(workers + 1);
-        let Ok(number) = self.workers.fetch_update(SeqCst, SeqCst, one_more) else {
+        let Some(number) = one_more(&self.workers, self.settings.workers) else {
             return Ok(());
         };
         self.crew.join();
@@ -299,6 +296,12 @@ impl<P: Protocol> Pool<P> {
             self.progress.ring();
         }
     }
+}
+
+/// Counts one more, unless there are `most`; how many there were.
+#[allow(deprecated, reason = "its other name, try_update, is newer than Rust 1.90")]
+fn one_more(count: &AtomicUsize, most: usize) -> Option<usize> {
+    count.fetch_update(SeqCst, SeqCst, |count| (count < most).then_some(count + 1)).ok()
 }
 
 #[cfg(test)]

@@ -263,6 +263,7 @@ struct Attempt {
 
 impl Attempt {
     /// `None` when so many are under way that the host must be stuck.
+    #[allow(deprecated, reason = "its other name, try_update, is newer than Rust 1.90")]
     fn begin(dialler: Arc<Dialler>, host: usize) -> Option<Self> {
         let most = dialler.options.connections.saturating_mul(2).saturating_add(1);
         let count = dialler.attempts.get(host)?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::{Phase, Pool};
+use super::{Phase, Pool, one_more};
 use crate::accept::{Failure, Trouble};
 use crate::peer::{Held, Peer};
 use crate::poller::Event;
@@ -24,10 +24,7 @@ impl<P: Protocol> Pool<P> {
         let first = self.accept_one(number).ok()?;
         for _ in 1..ACCEPTED_AT_ONCE {
             // To make room for one more somebody has to go: not before it is there.
-            let is_room = self.open.fetch_update(SeqCst, SeqCst, |open| {
-                (open < self.settings.connections).then_some(open + 1)
-            });
-            if is_room.is_err() {
+            if one_more(&self.open, self.settings.connections).is_none() {
                 break;
             }
             match self.accept_one(number) {
