@@ -39,6 +39,9 @@ fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_
     let status = || store.find(&Serial::from_hex("05").unwrap()).ok().flatten().map(|it| it.status);
     eventually("the row is there", || (status() == Some(CertStatus::Good)).then_some(()));
 
+    let told = format!("{:?}", store.check());
+    assert!(!told.contains("Warning") && !told.contains("Problem"), "{told}");
+
     let mut lock = there.root();
     lock.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
     database.run("UPDATE list_certs SET status = 'Revoked'");

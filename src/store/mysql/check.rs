@@ -31,13 +31,15 @@ fn findings(dialler: &Arc<Dialler>, host: usize) -> Vec<Finding> {
     if let Err(error) = ask(&mut conn, &dialler.statement(), mapping) {
         return vec![version, asked, problem(error)];
     }
-    vec![
+    let mut findings = vec![
         version,
         asked,
         rows(&mut conn, &table).unwrap_or_else(problem),
         key(&mut conn, mapping, &table).unwrap_or_else(problem),
         grants(&mut conn).unwrap_or_else(problem),
-    ]
+    ];
+    findings.extend(replica(&mut conn).unwrap_or_else(|error| Some(problem(error))));
+    findings
 }
 
 fn version(conn: &mut Conn) -> mysql::Result<Finding> {
@@ -114,6 +116,24 @@ fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
             "the account may do more than SELECT: {}; REVOKE it",
             more.join(", ")
         )),
+    })
+}
+
+/// A server that takes no changes but those of another one, as far as it says. How far it is
+/// behind only accounts with more rights may ask.
+fn replica(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
+    let is_read_only: Option<bool> = conn.query_first("SELECT @@GLOBAL.read_only <> 0")?;
+    // A secondary of a group answers when it is not behind (`dial::set_up`). Others do not know
+    // the variable.
+    let in_group: mysql::Result<Option<bool>> =
+        conn.query_first("SELECT @@GLOBAL.group_replication_group_name <> ''");
+    Ok(match (is_read_only, in_group) {
+        (Some(true), Err(_) | Ok(None | Some(false))) => Some(Finding::Warning(
+            "read only, as a replica is: what is revoked shows only when it has got there, however \
+             long that takes"
+                .into(),
+        )),
+        _ => None,
     })
 }
 

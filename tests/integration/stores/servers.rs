@@ -301,6 +301,19 @@ fn a_killed_connection_costs_no_answer() {
 }
 
 #[test]
+fn check_warns_of_a_replica_which_may_be_behind() {
+    let server = MariaDb::start();
+    let database = server.database();
+    server.run("SET GLOBAL read_only = ON");
+    let [report] = &database.store().check()[..] else { panic!("one host") };
+    let is_told = |finding: &Finding| match finding {
+        Finding::Warning(text) => text.starts_with("read only, as a replica is: "),
+        _ => false,
+    };
+    assert!(report.is_usable() && report.findings.iter().any(is_told), "{report:?}");
+}
+
+#[test]
 fn a_connection_that_the_server_closes_as_it_is_idle_costs_no_answer() {
     let server = MariaDb::start();
     server.run("SET GLOBAL wait_timeout = 1");
@@ -440,6 +453,7 @@ fn check_tells_what_is_wrong_with_each_host() {
     for warning in ["INSERT on `", "cert_num has no key", "the table is empty"] {
         assert!(warned.contains(warning), "{warned}");
     }
+    assert!(!warned.contains("read only"), "{warned}");
     database.run("DROP TABLE list_certs");
     let missing = database.store().check();
     assert!(!missing[0].is_usable() && format!("{missing:?}").contains("doesn't exist"));
