@@ -1,5 +1,8 @@
 //! Questions that nothing is kept of: each costs a look into the table and a signature.
 
+use std::num::NonZero;
+use std::thread;
+
 use ocsp_fcgi::demo::KeyKind;
 
 use crate::Effort;
@@ -19,13 +22,14 @@ pub fn measure(effort: Effort) {
     let mut worlds = Vec::new();
     for (kind, algorithm) in [(KeyKind::Rsa2048, "rsa2048"), (KeyKind::P256, "ecdsap256")] {
         let world = World::new(kind, &database);
-        let before = openssl_speed(algorithm, 1);
-        let lines = of_one_kind(&world, effort);
-        let after = openssl_speed(algorithm, 1);
-        let signature = 2e6 / (before + after);
-        println!("{algorithm}: a signature takes {signature:.1} µs by openssl speed\n");
-        for (name, outcome) in &lines {
-            println!("{name}: {:.2} times that, in the responder", outcome.processor / signature);
+        let (lines, Signature { alone, together }) = of_one_kind(&world, algorithm, effort);
+        println!(
+            "{algorithm}: a signature takes {alone:.1} µs by openssl speed, {together:.1} µs where \
+             every processor makes them\n"
+        );
+        for (name, Outcome { processor, .. }) in &lines {
+            let (first, second) = (processor / alone, processor / together);
+            println!("{name}: {first:.2} and {second:.2} times that, in the responder");
         }
         println!();
         print(lines);
@@ -34,7 +38,28 @@ pub fn measure(effort: Effort) {
     }
 }
 
-fn of_one_kind(world: &World<'_>, effort: Effort) -> Vec<(&'static str, Outcome)> {
+/// What one takes, in µs of a processor.
+struct Signature {
+    /// While nothing else runs.
+    alone: f64,
+    /// While all processors do the same, as with the responder: they may share a core.
+    together: f64,
+}
+
+impl Signature {
+    fn measure(algorithm: &str) -> Self {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let alone = 1e6 / openssl_speed(algorithm, 1);
+        let together = 1e6 * processors as f64 / openssl_speed(algorithm, processors);
+        Self { alone, together }
+    }
+}
+
+fn of_one_kind(
+    world: &World<'_>,
+    algorithm: &str,
+    effort: Effort,
+) -> (Vec<(&'static str, Outcome)>, Signature) {
     let new: Vec<_> = (1..=ROWS).map(|number| world.question(number)).collect();
     let nonces: Vec<_> = (1..=ROWS).map(|nonce| world.question_with_nonce(1, nonce)).collect();
     let ask = |address, questions, counted| {
@@ -45,7 +70,9 @@ fn of_one_kind(world: &World<'_>, effort: Effort) -> Vec<(&'static str, Outcome)
     };
     let kinds = [(&new, ""), (&new, "files = \"asked-again\""), (&nonces, "")];
     let mut outcomes = [const { Vec::new() }; 6];
+    let mut signatures = Vec::new();
     for round in 1..=effort.rounds {
+        signatures.push(Signature::measure(algorithm));
         for ((questions, more), outcomes) in kinds.into_iter().zip(outcomes.chunks_mut(2)) {
             eprint!("\r\x1b[Knew questions ({round} of {})", effort.rounds);
             let responder = world.serve_anew(more);
@@ -66,7 +93,18 @@ fn of_one_kind(world: &World<'_>, effort: Effort) -> Vec<(&'static str, Outcome)
         "nonces, HTTP",
         "nonces, FastCGI",
     ];
-    names.into_iter().zip(outcomes.iter().map(|outcomes| Outcome::median(outcomes))).collect()
+    let lines = outcomes.iter().map(|outcomes| Outcome::median(outcomes));
+    let signature = Signature {
+        alone: median(signatures.iter().map(|signature| signature.alone)),
+        together: median(signatures.iter().map(|signature| signature.together)),
+    };
+    (names.into_iter().zip(lines).collect(), signature)
+}
+
+fn median(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 const ROWS: usize = 10_000;
