@@ -15,6 +15,7 @@ use mysql::prelude::Queryable;
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::store::StatusStore;
+use ocsp_fcgi::store::mysql::Mysql;
 use support::mariadb::{Database, MariaDb};
 use support::{eventually, free_port};
 
@@ -39,8 +40,12 @@ fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_
     let status = || store.find(&Serial::from_hex("05").unwrap()).ok().flatten().map(|it| it.status);
     eventually("the row is there", || (status() == Some(CertStatus::Good)).then_some(()));
 
-    let told = format!("{:?}", store.check());
-    assert!(!told.contains("Warning") && !told.contains("Problem"), "{told}");
+    assert!(checked(&store).contains("wanted: GRANT SELECT ON performance_schema."));
+    database.run(&permission_to_see(&database));
+    eventually("the account is told of members", || {
+        let told = checked(&store);
+        (!told.contains("Warning") && !told.contains("Problem")).then_some(())
+    });
 
     let mut lock = there.root();
     lock.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
@@ -56,6 +61,31 @@ fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_
         let found = found.join().unwrap();
         assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{found:?}");
     });
+}
+
+/// It has the rows of when it was a member.
+// rule: ANS-1
+#[test]
+fn a_member_that_has_not_joined_its_group_is_not_asked() {
+    let server = member(1, [free_port(), free_port()]);
+    let database = server.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    database.run(&permission_to_see(&database));
+    let store = database.store();
+    let found = || store.find(&Serial::from_hex("05").unwrap());
+    let error = format!("{:?}", found().unwrap_err());
+    assert!(error.contains("it is no member of its group at present"), "{error}");
+    server.run("SET GLOBAL group_replication_bootstrap_group = ON");
+    server.run("START GROUP_REPLICATION");
+    eventually("it is a member", || found().ok().flatten());
+}
+
+fn checked(store: &Mysql) -> String {
+    format!("{:?}", store.check())
+}
+
+fn permission_to_see(database: &Database<'_>) -> String {
+    format!("GRANT SELECT ON performance_schema.replication_group_members TO {}", database.name)
 }
 
 /// A server that can be a member of a group, and has nothing to tell it yet.

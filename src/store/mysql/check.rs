@@ -38,7 +38,7 @@ fn findings(dialler: &Arc<Dialler>, host: usize) -> Vec<Finding> {
         key(&mut conn, mapping, &table).unwrap_or_else(problem),
         grants(&mut conn).unwrap_or_else(problem),
     ];
-    findings.extend(replica(&mut conn).unwrap_or_else(|error| Some(problem(error))));
+    findings.extend(behind(&mut conn).unwrap_or_else(|error| Some(problem(error))));
     findings
 }
 
@@ -119,22 +119,31 @@ fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
     })
 }
 
-/// A server that takes no changes but those of another one, as far as it says. How far it is
+/// A server that may say what was true before, as its changes come from others. How far it is
 /// behind only accounts with more rights may ask.
-fn replica(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
+fn behind(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
     let is_read_only: Option<bool> = conn.query_first("SELECT @@GLOBAL.read_only <> 0")?;
-    // A secondary of a group answers when it is not behind (`dial::set_up`). Others do not know
-    // the variable.
-    let in_group: mysql::Result<Option<bool>> =
+    // Unknown without the plugin for groups.
+    let has_group: mysql::Result<Option<bool>> =
         conn.query_first("SELECT @@GLOBAL.group_replication_group_name <> ''");
-    Ok(match (is_read_only, in_group) {
-        (Some(true), Err(_) | Ok(None | Some(false))) => Some(Finding::Warning(
+    if matches!(has_group, Ok(Some(true))) {
+        // A member answers when it is not behind (`dial::set_up`).
+        return Ok(dial::is_out_of_its_group(conn).is_none().then(|| {
+            Finding::Warning(
+                "the account is not told whether this is a member of its group, so that one that \
+                 has not joined again is believed; wanted: \
+                 GRANT SELECT ON performance_schema.replication_group_members"
+                    .into(),
+            )
+        }));
+    }
+    Ok((is_read_only == Some(true)).then(|| {
+        Finding::Warning(
             "read only, as a replica is: what is revoked shows only when it has got there, however \
              long that takes"
                 .into(),
-        )),
-        _ => None,
-    })
+        )
+    }))
 }
 
 /// What a line of SHOW GRANTS allows besides reading: `INSERT, UPDATE on *.*`.

@@ -140,9 +140,10 @@ impl Dialler {
     fn connect(&self, host: usize) -> Result<Conn, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
-            match Conn::new(opts).and_then(|conn| set_up(conn, self.options.timeout)) {
+            let conn = Conn::new(opts).map_err(|error| words(&error));
+            match conn.and_then(|conn| set_up(conn, self.options.timeout)) {
                 Ok(conn) => return Ok(conn),
-                Err(error) => problem = words(&error),
+                Err(error) => problem = error,
             }
         }
         Err(problem)
@@ -219,14 +220,16 @@ pub fn get_ready() {
 /// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
 /// that the others have written, and fail when it cannot know. Otherwise one that was
 /// stopped for a while, or gives its data to a new node, would say good of what is
-/// revoked. `group_replication_consistency` does the same in a group of MySQL servers.
+/// revoked. `group_replication_consistency` does the same in a group of MySQL servers, but
+/// for a member that has not joined it: that is not asked, where it tells.
 ///
 /// `lock_wait_timeout` has the server give up a question that waits for a locked table
 /// soon after nobody here waits for it any more, `max_statement_time` (in MySQL
 /// `max_execution_time`) one that takes long. By itself it does so after a day, or never,
 /// and does not see before that the connection is closed.
-fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
-    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
+    let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    conn.query_drop(level).map_err(|error| words(&error))?;
     let seconds = timeout.as_secs() + 1;
     let session = format!(
         "SET time_zone = '+00:00', sql_select_limit = {}, autocommit = 0, autocommit = 1, \
@@ -241,18 +244,37 @@ fn set_up(mut conn: Conn, timeout: Duration) -> mysql::Result<Conn> {
     );
     let galera = ", wsrep_sync_wait = 1";
     let group = " /*!80014 , group_replication_consistency = 'BEFORE' */";
-    let mut outcome = Ok(());
+    let mut problem = String::new();
     // A server that has never heard of Galera, or of one of the others, has set nothing.
     for (own, others) in
         [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
     {
-        outcome = conn.query_drop(format!("{session}{own}{others}"));
-        match &outcome {
-            Err(mysql::Error::MySqlError(error)) if error.code == UNKNOWN_VARIABLE => {}
-            _ => break,
+        match conn.query_drop(format!("{session}{own}{others}")) {
+            Ok(()) if others == group && is_out_of_its_group(&mut conn) == Some(true) => {
+                return Err("it is no member of its group at present".into());
+            }
+            Ok(()) => return Ok(conn),
+            Err(error) => {
+                problem = words(&error);
+                match error {
+                    mysql::Error::MySqlError(error) if error.code == UNKNOWN_VARIABLE => {}
+                    _ => break,
+                }
+            }
         }
     }
-    outcome.map(|()| conn)
+    Err(problem)
+}
+
+/// Whether a server of MySQL has a group and has not joined it. `None`: it knows of no
+/// groups, or does not tell this account.
+pub(super) fn is_out_of_its_group(conn: &mut Conn) -> Option<bool> {
+    conn.query_first(
+        "SELECT @@GLOBAL.group_replication_group_name <> '' AND NOT EXISTS (SELECT * \
+         FROM performance_schema.replication_group_members \
+         WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE')",
+    )
+    .ok()?
 }
 
 /// One attempt under way; ends when dropped.
