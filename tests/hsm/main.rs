@@ -274,7 +274,7 @@ impl Token {
         let folder = folder.split('"').nth(1).unwrap();
         assert!(
             Path::new(folder).join("pkcs11.so").exists(),
-            "no pkcs11.so in {folder}; on Debian 12: tests/packages.sh hsm"
+            "no pkcs11.so in {folder}; on Debian: tests/packages.sh hsm"
         );
         let text = CONFIG.replace("MODULE", module.to_str().unwrap());
         fs::write(self.site.path("openssl.cnf"), text).unwrap();

@@ -80,6 +80,31 @@ fn a_member_that_has_not_joined_its_group_is_not_asked() {
     eventually("it is a member", || found().ok().flatten());
 }
 
+#[test]
+fn a_server_that_could_have_a_group_and_has_none_is_asked() {
+    let server = MariaDb::start_with(&["--plugin-load-add=group_replication.so"]);
+    let database = server.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    database.run(&permission_to_see(&database));
+    let store = database.store();
+    let found = store.find(&Serial::from_hex("05").unwrap()).unwrap();
+    assert_eq!(found.map(|it| it.status), Some(CertStatus::Good));
+    let told = checked(&store);
+    assert!(!told.contains("Warning") && !told.contains("Problem"), "{told}");
+}
+
+#[test]
+fn a_key_on_an_expression_has_no_column() {
+    let database = MariaDb::shared().database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    database.run("CREATE INDEX a_first_one ON list_certs ((LOWER(status)))");
+    let told = checked(&database.store());
+    assert!(told.contains("rows are found by the key PRIMARY"), "{told}");
+    database.run("ALTER TABLE list_certs DROP PRIMARY KEY");
+    let told = checked(&database.store());
+    assert!(told.contains("cert_num has no key"), "{told}");
+}
+
 fn checked(store: &Mysql) -> String {
     format!("{:?}", store.check())
 }

@@ -43,10 +43,10 @@ fn findings(dialler: &Arc<Dialler>, host: usize) -> Vec<Finding> {
 }
 
 fn version(conn: &mut Conn) -> mysql::Result<Finding> {
-    let version: Option<String> = conn.query_first("SELECT VERSION()")?;
-    let cipher: Option<(String, String)> = conn.query_first("SHOW STATUS LIKE 'Ssl_cipher'")?;
-    let version = version.unwrap_or_default();
-    Ok(Finding::Fine(match cipher.map(|(_, cipher)| cipher).filter(|cipher| !cipher.is_empty()) {
+    let version: String = dial::first(conn, "SELECT VERSION()")?.unwrap_or_default();
+    let cipher: Option<mysql::Row> = conn.query_first("SHOW STATUS LIKE 'Ssl_cipher'")?;
+    let cipher = cipher.and_then(|row| row.get_opt::<String, _>(1)?.ok());
+    Ok(Finding::Fine(match cipher.filter(|cipher| !cipher.is_empty()) {
         Some(cipher) => format!("server {version}, encrypted with {cipher}"),
         None => format!("server {version}"),
     }))
@@ -58,7 +58,7 @@ fn rows(conn: &mut Conn, table: &str) -> mysql::Result<Finding> {
         "SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS some_rows",
         MOST_ROWS_COUNTED + 1
     );
-    Ok(Finding::rows(conn.query_first(query)?.unwrap_or_default()))
+    Ok(Finding::rows(dial::first(conn, &query)?.unwrap_or_default()))
 }
 
 /// Asks for a serial as each question does.
@@ -71,9 +71,11 @@ fn ask(conn: &mut Conn, statement: &str, mapping: &Mapping) -> mysql::Result<()>
 fn key(conn: &mut Conn, mapping: &Mapping, table: &str) -> mysql::Result<Finding> {
     let parts: Vec<mysql::Row> = conn.query(format!("SHOW INDEX FROM {table}"))?;
     let parts = parts.iter().filter_map(|part| {
-        let column: String = part.get("Column_name")?;
-        let place: usize = part.get("Seq_in_index")?;
-        Some((part.get::<String, _>("Key_name")?, place, column))
+        let place: usize = part.get_opt("Seq_in_index")?.ok()?;
+        let name: String = part.get_opt("Key_name")?.ok()?;
+        // An expression has none.
+        let column: Option<String> = part.get_opt("Column_name")?.ok()?;
+        Some((name, place, column.unwrap_or_default()))
     });
     let mut keys: Vec<(String, Vec<String>)> = Vec::new();
     for (name, place, column) in parts {
@@ -108,8 +110,9 @@ fn serves(columns: &[String], mapping: &Mapping) -> bool {
 }
 
 fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
-    let grants: Vec<String> = conn.query("SHOW GRANTS")?;
-    let more: Vec<String> = grants.iter().filter_map(|grant| beyond_select(grant)).collect();
+    let grants: Vec<mysql::Row> = conn.query("SHOW GRANTS")?;
+    let grants = grants.iter().filter_map(|row| row.get_opt::<String, _>(0)?.ok());
+    let more: Vec<String> = grants.filter_map(|grant| beyond_select(&grant)).collect();
     Ok(match more.is_empty() {
         true => Finding::Fine("the account may only SELECT".into()),
         false => Finding::Warning(format!(
@@ -122,10 +125,10 @@ fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
 /// A server that may say what was true before, as its changes come from others. How far it is
 /// behind only accounts with more rights may ask.
 fn behind(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
-    let is_read_only: Option<bool> = conn.query_first("SELECT @@GLOBAL.read_only <> 0")?;
+    let is_read_only: Option<bool> = dial::first(conn, "SELECT @@GLOBAL.read_only <> 0")?;
     // Unknown without the plugin for groups.
     let has_group: mysql::Result<Option<bool>> =
-        conn.query_first("SELECT @@GLOBAL.group_replication_group_name <> ''");
+        dial::first(conn, "SELECT @@GLOBAL.group_replication_group_name <> ''");
     if matches!(has_group, Ok(Some(true))) {
         // A member answers when it is not behind (`dial::set_up`).
         return Ok(dial::is_out_of_its_group(conn).is_none().then(|| {

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use mysql::consts::{CapabilityFlags, StatusFlags};
-use mysql::prelude::{AsStatement, Queryable};
+use mysql::prelude::{AsStatement, FromValue, Queryable};
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, Statement, Value};
 use mysql_common::packets::HandshakePacket;
 
@@ -269,12 +269,17 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
 /// Whether a server of MySQL has a group and has not joined it. `None`: it knows of no
 /// groups, or does not tell this account.
 pub(super) fn is_out_of_its_group(conn: &mut Conn) -> Option<bool> {
-    conn.query_first(
-        "SELECT @@GLOBAL.group_replication_group_name <> '' AND NOT EXISTS (SELECT * \
-         FROM performance_schema.replication_group_members \
-         WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE')",
-    )
-    .ok()?
+    let question = "SELECT COALESCE(@@GLOBAL.group_replication_group_name, '') <> '' AND NOT EXISTS \
+                    (SELECT * FROM performance_schema.replication_group_members \
+                    WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE')";
+    first(conn, question).ok()?
+}
+
+/// The first value of what a question brings. `None` where it is NULL or of another kind, at
+/// which the crate would panic.
+pub(super) fn first<T: FromValue>(conn: &mut Conn, question: &str) -> mysql::Result<Option<T>> {
+    let row: Option<mysql::Row> = conn.query_first(question)?;
+    Ok(row.and_then(|row| row.get_opt(0)?.ok()))
 }
 
 /// One attempt under way; ends when dropped.
