@@ -125,7 +125,9 @@ fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
 /// A server that may say what was true before, as its changes come from others. How far it is
 /// behind only accounts with more rights may ask.
 fn behind(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
-    let is_read_only: Option<bool> = dial::first(conn, "SELECT @@GLOBAL.read_only <> 0")?;
+    // A number, or a word where it has more than two values.
+    let is_read_only: Option<bool> =
+        dial::first(conn, "SELECT @@GLOBAL.read_only NOT IN ('0', 'OFF')")?;
     // Unknown without the plugin for groups.
     let has_group: mysql::Result<Option<bool>> =
         dial::first(conn, "SELECT @@GLOBAL.group_replication_group_name <> ''");
