@@ -23,16 +23,7 @@ use support::{eventually, free_port};
 // rule: ANS-1
 #[test]
 fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_written() {
-    let ports = [free_port(), free_port()];
-    let [primary, secondary] = [1, 2].map(|number| member(number, ports));
-    primary.run("SET GLOBAL group_replication_bootstrap_group = ON");
-    primary.run("START GROUP_REPLICATION");
-    secondary.run("START GROUP_REPLICATION");
-    eventually("both are members", || {
-        let online = "SELECT COUNT(*) FROM performance_schema.replication_group_members \
-                      WHERE member_state = 'ONLINE'";
-        (secondary.rows::<u32>(online) == [2]).then_some(())
-    });
+    let [primary, secondary] = group();
     let database = primary.database();
     database.insert("0x05", "'Valid', NULL, NULL");
     let there = Database { server: &secondary, name: database.name.clone() };
@@ -61,6 +52,28 @@ fn a_member_of_a_group_that_is_behind_answers_when_it_has_applied_what_all_have_
         let found = found.join().unwrap();
         assert!(matches!(found, Some(CertStatus::Revoked { .. })), "{found:?}");
     });
+}
+
+#[test]
+fn a_member_of_a_group_that_is_behind_gives_up_what_nobody_waits_for_any_more() {
+    let [primary, secondary] = group();
+    let database = primary.database();
+    database.insert("0x05", "'Valid', NULL, NULL");
+    let there = Database { server: &secondary, name: database.name.clone() };
+    let mut options = there.options(&[secondary.unix()]);
+    options.timeout = Duration::from_millis(200);
+    let store = Mysql::new(options);
+    let found = || store.find(&Serial::from_hex("05").unwrap());
+    eventually("the row is there", || found().ok().flatten());
+
+    let mut lock = there.root();
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();
+    database.run("UPDATE list_certs SET status = 'Revoked'");
+    found().unwrap_err();
+    assert!(!there.connections().is_empty());
+    // After ten seconds.
+    thread::sleep(Duration::from_secs(5));
+    eventually("it has given up", || there.connections().is_empty().then_some(()));
 }
 
 /// It has the rows of when it was a member.
@@ -111,6 +124,21 @@ fn checked(store: &Mysql) -> String {
 
 fn permission_to_see(database: &Database<'_>) -> String {
     format!("GRANT SELECT ON performance_schema.replication_group_members TO {}", database.name)
+}
+
+/// A primary, and a secondary that has joined it.
+fn group() -> [MariaDb; 2] {
+    let ports = [free_port(), free_port()];
+    let [primary, secondary] = [1, 2].map(|number| member(number, ports));
+    primary.run("SET GLOBAL group_replication_bootstrap_group = ON");
+    primary.run("START GROUP_REPLICATION");
+    secondary.run("START GROUP_REPLICATION");
+    eventually("both are members", || {
+        let online = "SELECT COUNT(*) FROM performance_schema.replication_group_members \
+                      WHERE member_state = 'ONLINE'";
+        (secondary.rows::<u32>(online) == [2]).then_some(())
+    });
+    [primary, secondary]
 }
 
 /// A server that can be a member of a group, and has nothing to tell it yet.

@@ -226,7 +226,8 @@ pub fn get_ready() {
 /// `lock_wait_timeout` has the server give up a question that waits for a locked table
 /// soon after nobody here waits for it any more, `max_statement_time` (in MySQL
 /// `max_execution_time`) one that takes long. By itself it does so after a day, or never,
-/// and does not see before that the connection is closed.
+/// and does not see before that the connection is closed. A member of a group that is
+/// behind goes by `wait_timeout` alone, which closes idle connections too: ten times as long.
 fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
     let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     conn.query_drop(level).map_err(|error| words(&error))?;
@@ -243,11 +244,13 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
          /*!50708 , max_execution_time = {seconds}000 */"
     );
     let galera = ", wsrep_sync_wait = 1";
-    let group = " /*!80014 , group_replication_consistency = 'BEFORE' */";
+    let group = format!(
+        " /*!80014 , group_replication_consistency = 'BEFORE' , wait_timeout = {seconds}0 */"
+    );
     let mut problem = String::new();
     // A server that has never heard of Galera, or of one of the others, has set nothing.
     for (own, others) in
-        [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
+        [(&*of_its_own, galera), (&of_its_own, &*group), (&of_its_own, ""), ("", galera), ("", "")]
     {
         match conn.query_drop(format!("{session}{own}{others}")) {
             Ok(()) if others == group && is_out_of_its_group(&mut conn) == Some(true) => {
