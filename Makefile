@@ -21,8 +21,17 @@ hsm: ## test keys on a token (SoftHSM and pkcs11-provider; installs them)
 
 mysql: ## all tests of the whole, with MySQL in place of MariaDB (Debian's, from unstable, in target/)
 	tests/packages.sh mysql
+	[ -n "$$MYSQL_ROOT" ] || $(MAKE) target/mysql
 	MYSQL_ROOT=$${MYSQL_ROOT:-$(CURDIR)/target/mysql} \
 		cargo test --locked --test mysql --test integration -- --skip mariadb --skip galera
+
+# With all that it is linked with, beside the system; also where the mirror is behind.
+target/mysql:
+	rm -rf $@.part
+	mkdir -p target
+	mmdebstrap --mode=chrootless --variant=extract --include=mysql-server-core \
+		--aptopt='Acquire::Check-Valid-Until "false"' sid $@.part http://deb.debian.org/debian
+	mv $@.part $@
 
 interop: ## other people's clients and linters; ./interop.sh installs them first
 	cargo test --locked --test interop -- $(CLIENTS)

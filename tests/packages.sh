@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to the packages that the demo or the tests need: `packages.sh demo`,
 # `packages.sh tests`, `packages.sh hsm` for the tests of keys on a token,
-# `packages.sh mysql` for those with MySQL, which it unpacks into target/mysql,
+# `packages.sh mysql` for those with MySQL, which `make mysql` unpacks,
 # `packages.sh interop` for those with other people's clients,
 # `packages.sh bench` for the measurements under load, and
 # `packages.sh bench-cluster` for the measurements on several databases.
@@ -45,7 +45,7 @@ hsm_needs() {
 
 mysql_needs() {
     tests_need
-    need debootstrap program debootstrap
+    [ -n "${MYSQL_ROOT-}" ] || need mmdebstrap program mmdebstrap
 }
 
 interop_needs() {
@@ -97,13 +97,7 @@ main() {
         bench-cluster) bench_cluster_needs ;;
         *) fail 'usage: packages.sh demo | tests | hsm | mysql | interop | bench | bench-cluster' ;;
     esac
-    [ -z "$missing" ] || see_to_missing "$1"
-    if [ "$1" = mysql ]; then
-        unpack_mysql
-    fi
-}
-
-see_to_missing() {
+    [ -n "$missing" ] || exit 0
     echo "$0: missing:$missing" >&2
     if ! command -v apt-get >/dev/null; then
         fail "install these (Debian's names) by your system's means, and try again"
@@ -156,21 +150,6 @@ install_all() {
         *' pkcs11-provider '*) add_backports ;;
     esac
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
-}
-
-# Debian has MySQL in unstable only: with all that it is linked with, beside the system.
-unpack_mysql() {
-    root=${MYSQL_ROOT-target/mysql}
-    [ ! -x "$root/usr/sbin/mysqld" ] || return 0
-    if [ "$(id -u)" -ne 0 ]; then
-        fail "unpack MySQL with: sudo $0 mysql
-(or have MYSQL_ROOT name a root with usr/sbin/mysqld, as / is where MySQL is installed)"
-    fi
-    rm -rf "$root.part"
-    mkdir -p "$root.part"
-    debootstrap --variant=minbase --include=mysql-server-core sid "$root.part" \
-        http://deb.debian.org/debian
-    mv "$root.part" "$root"
 }
 
 # Debian 12 has pkcs11-provider among its backports only; apt takes from there what it
