@@ -230,11 +230,13 @@ pub fn get_ready() {
 /// behind goes by `wait_timeout` alone, which closes idle connections too: ten times as long.
 fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
     let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
-    conn.query_drop(level).map_err(|error| words(&error))?;
+    // Before the others, as MySQL does not set those of groups in a transaction.
+    for statement in ["SET autocommit = 0, autocommit = 1", level] {
+        conn.query_drop(statement).map_err(|error| words(&error))?;
+    }
     let seconds = timeout.as_secs() + 1;
     let session = format!(
-        "SET time_zone = '+00:00', sql_select_limit = {}, autocommit = 0, autocommit = 1, \
-         lock_wait_timeout = {seconds}",
+        "SET time_zone = '+00:00', sql_select_limit = {}, lock_wait_timeout = {seconds}",
         u64::MAX
     );
     // In comments for MariaDB from a version on, and for MySQL, which the other passes over.
