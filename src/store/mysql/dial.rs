@@ -246,17 +246,23 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
          /*!50708 , max_execution_time = {seconds}000 */"
     );
     let galera = ", wsrep_sync_wait = 1";
-    let group = format!(
-        " /*!80014 , group_replication_consistency = 'BEFORE' , wait_timeout = {seconds}0 */"
-    );
+    let group = " /*!80014 , group_replication_consistency = 'BEFORE' */";
     let mut problem = String::new();
     // A server that has never heard of Galera, or of one of the others, has set nothing.
     for (own, others) in
-        [(&*of_its_own, galera), (&of_its_own, &*group), (&of_its_own, ""), ("", galera), ("", "")]
+        [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
     {
         match conn.query_drop(format!("{session}{own}{others}")) {
-            Ok(()) if others == group && is_out_of_its_group(&mut conn) == Some(true) => {
-                return Err("it is no member of its group at present".into());
+            Ok(()) if others == group => {
+                if is_out_of_its_group(&mut conn) == Some(true) {
+                    return Err("it is no member of its group at present".into());
+                }
+                // Fails where the server knows of no groups.
+                let _ = conn.query_drop(format!(
+                    "SET wait_timeout = CAST(IF(@@GLOBAL.group_replication_group_name <> '', \
+                     LEAST(@@wait_timeout, {seconds}0), @@wait_timeout) AS UNSIGNED)"
+                ));
+                return Ok(conn);
             }
             Ok(()) => return Ok(conn),
             Err(error) => {
