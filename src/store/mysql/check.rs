@@ -128,10 +128,13 @@ fn behind(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
     // A number, or a word where it has more than two values.
     let is_read_only: Option<bool> =
         dial::first(conn, "SELECT @@GLOBAL.read_only NOT IN ('0', 'OFF')")?;
-    // Unknown without the plugin for groups.
-    let has_group: mysql::Result<Option<bool>> =
-        dial::first(conn, "SELECT @@GLOBAL.group_replication_group_name <> ''");
-    if matches!(has_group, Ok(Some(true))) {
+    // Unknown without the plugin for groups. Before 8.0.14 a member does not wait.
+    let waits: mysql::Result<Option<bool>> = dial::first(
+        conn,
+        "SELECT @@GLOBAL.group_replication_group_name <> '' \
+         AND @@SESSION.group_replication_consistency = 'BEFORE'",
+    );
+    if matches!(waits, Ok(Some(true))) {
         // A member answers when it is not behind (`dial::set_up`).
         return Ok(dial::is_out_of_its_group(conn).is_none().then(|| {
             Finding::Warning(
