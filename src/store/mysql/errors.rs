@@ -58,11 +58,11 @@ pub(super) fn is_of_the_server(number: u16) -> bool {
 /// No disk, no memory, files that are damaged or of elsewhere, rights, limits, the end of the
 /// server: from ER_DISK_FULL to ER_INDEX_CORRUPT, and the client's own numbers of servers that
 /// a table is asked of (CR_CONNECTION_ERROR to CR_SERVER_LOST); of MySQL also that it is offline or
-/// out of its group, from ER_SERVER_OFFLINE_MODE to ER_CLIENT_INTERACTION_TIMEOUT.
-const OF_THE_SERVER: [u16; 45] = [
+/// out of its group, from ER_SERVER_OFFLINE_MODE on.
+const OF_THE_SERVER: [u16; 46] = [
     1021, 1023, 1024, 1030, 1034, 1035, 1037, 1038, 1041, 1044, 1045, 1047, 1053, 1114, 1142, 1143,
     1194, 1195, 1226, 1227, 1290, 1356, 1370, 1429, 1430, 1449, 1461, 1615, 1712, 1927, 2002, 2003,
-    2006, 2013, 3032, 3100, 3168, 3169, 3572, 3796, 3797, 3798, 3799, 3950, 4031,
+    2006, 2013, 3032, 3100, 3168, 3169, 3572, 3796, 3797, 3798, 3799, 3950, 4031, 6400,
 ];
 /// ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED, and what a statement ends with that takes longer
 /// than it may: ER_STATEMENT_TIMEOUT of MariaDB, ER_QUERY_TIMEOUT of MySQL.
