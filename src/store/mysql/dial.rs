@@ -230,13 +230,11 @@ pub fn get_ready() {
 /// behind goes by `wait_timeout` alone, which closes idle connections too: ten times as long.
 fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
     let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
-    // Before the others, as MySQL does not set those of groups in a transaction.
-    for statement in ["SET autocommit = 0, autocommit = 1", level] {
-        conn.query_drop(statement).map_err(|error| words(&error))?;
-    }
+    conn.query_drop(level).map_err(|error| words(&error))?;
     let seconds = timeout.as_secs() + 1;
     let session = format!(
-        "SET time_zone = '+00:00', sql_select_limit = {}, lock_wait_timeout = {seconds}",
+        "SET {AUTOCOMMIT}, time_zone = '+00:00', sql_select_limit = {}, \
+         lock_wait_timeout = {seconds}",
         u64::MAX
     );
     // In comments for MariaDB from a version on, and for MySQL, which the other passes over.
@@ -252,6 +250,10 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
     for (own, others) in
         [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
     {
+        if others == group {
+            // By itself, as MySQL does not set what follows in a transaction.
+            conn.query_drop(format!("SET {AUTOCOMMIT}")).map_err(|error| words(&error))?;
+        }
         match conn.query_drop(format!("{session}{own}{others}")) {
             Ok(()) if others == group => {
                 if is_out_of_its_group(&mut conn) == Some(true) {
@@ -353,6 +355,8 @@ fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
     Ok(Some(SslOpts::default().with_root_cert_path(ca.clone())))
 }
 
+/// Ends a transaction that has begun.
+const AUTOCOMMIT: &str = "autocommit = 0, autocommit = 1";
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
