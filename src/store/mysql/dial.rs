@@ -255,17 +255,7 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
             conn.query_drop(format!("SET {AUTOCOMMIT}")).map_err(|error| words(&error))?;
         }
         match conn.query_drop(format!("{session}{own}{others}")) {
-            Ok(()) if others == group => {
-                if is_out_of_its_group(&mut conn) == Some(true) {
-                    return Err("it is no member of its group at present".into());
-                }
-                // Fails where the server knows of no groups.
-                let _ = conn.query_drop(format!(
-                    "SET wait_timeout = CAST(IF(@@GLOBAL.group_replication_group_name <> '', \
-                     LEAST(@@wait_timeout, {seconds}0), @@wait_timeout) AS UNSIGNED)"
-                ));
-                return Ok(conn);
-            }
+            Ok(()) if others == group => return as_member(conn, seconds),
             Ok(()) => return Ok(conn),
             Err(error) => {
                 problem = words(&error);
@@ -277,6 +267,19 @@ fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
         }
     }
     Err(problem)
+}
+
+/// What is left to do where the server may be a member of a group of MySQL servers.
+fn as_member(mut conn: Conn, seconds: u64) -> Result<Conn, String> {
+    if is_out_of_its_group(&mut conn) == Some(true) {
+        return Err("it is no member of its group at present".into());
+    }
+    // Fails where the server knows of no groups.
+    let _ = conn.query_drop(format!(
+        "SET wait_timeout = CAST(IF(@@GLOBAL.group_replication_group_name <> '', \
+         LEAST(@@wait_timeout, {seconds}0), @@wait_timeout) AS UNSIGNED)"
+    ));
+    Ok(conn)
 }
 
 /// Whether a server of MySQL has a group and has not joined it. `None`: it knows of no
