@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::mariadb::{Database, MariaDb};
 
+mod checked;
 mod crl;
 mod files;
 mod hosts;
