@@ -1,7 +1,7 @@
 //! A table in MySQL or MariaDB.
 //!
 //! Reads only: an account that may SELECT is enough. Connections are kept by
-//! `keeper`, made by `dial`; `check` tells an administrator what is wrong.
+//! `keeper`, made by `dial`, set up by `session`; `check` tells an administrator what is wrong.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ mod dial;
 mod errors;
 mod keeper;
 mod many;
+mod session;
 mod values;
 
 /// One or more MySQL or MariaDB servers that hold the same table.

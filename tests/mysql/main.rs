@@ -79,7 +79,7 @@ fn a_member_of_a_group_that_is_behind_gives_up_what_nobody_waits_for_any_more() 
 /// It has the rows of when it was a member.
 // rule: ANS-1
 #[test]
-fn a_member_that_has_not_joined_its_group_is_not_asked() {
+fn a_member_that_is_out_of_its_group_is_not_asked() {
     let server = member(1, [free_port(), free_port()]);
     let database = server.database();
     database.insert("0x05", "'Valid', NULL, NULL");
@@ -91,6 +91,12 @@ fn a_member_that_has_not_joined_its_group_is_not_asked() {
     server.run("SET GLOBAL group_replication_bootstrap_group = ON");
     server.run("START GROUP_REPLICATION");
     eventually("it is a member", || found().ok().flatten());
+
+    // And over a connection that it has from then.
+    server.run("STOP GROUP_REPLICATION");
+    thread::sleep(Duration::from_millis(1100));
+    let error = format!("{:?}", found().unwrap_err());
+    assert!(error.contains("it is no member of its group at present"), "{error}");
 }
 
 #[test]

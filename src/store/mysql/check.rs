@@ -9,6 +9,7 @@ use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Mapping};
 use crate::store::mysql::dial::{self, Dialler};
 use crate::store::mysql::errors::words;
+use crate::store::mysql::session;
 use crate::store::{Finding, MOST_ROWS_COUNTED, Report};
 
 pub(super) fn reports(dialler: &Arc<Dialler>) -> Vec<Report> {
@@ -43,7 +44,7 @@ fn findings(dialler: &Arc<Dialler>, host: usize) -> Vec<Finding> {
 }
 
 fn version(conn: &mut Conn) -> mysql::Result<Finding> {
-    let version: String = dial::first(conn, "SELECT VERSION()")?.unwrap_or_default();
+    let version: String = session::first(conn, "SELECT VERSION()")?.unwrap_or_default();
     let cipher: Option<mysql::Row> = conn.query_first("SHOW STATUS LIKE 'Ssl_cipher'")?;
     let cipher = cipher.and_then(|row| row.get_opt::<String, _>(1)?.ok());
     Ok(Finding::Fine(match cipher.filter(|cipher| !cipher.is_empty()) {
@@ -58,7 +59,7 @@ fn rows(conn: &mut Conn, table: &str) -> mysql::Result<Finding> {
         "SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {}) AS some_rows",
         MOST_ROWS_COUNTED + 1
     );
-    Ok(Finding::rows(dial::first(conn, &query)?.unwrap_or_default()))
+    Ok(Finding::rows(session::first(conn, &query)?.unwrap_or_default()))
 }
 
 /// Asks for a serial as each question does.
@@ -127,16 +128,16 @@ fn grants(conn: &mut Conn) -> mysql::Result<Finding> {
 fn behind(conn: &mut Conn) -> mysql::Result<Option<Finding>> {
     // A number, or a word where it has more than two values.
     let is_read_only: Option<bool> =
-        dial::first(conn, "SELECT @@GLOBAL.read_only NOT IN ('0', 'OFF')")?;
+        session::first(conn, "SELECT @@GLOBAL.read_only NOT IN ('0', 'OFF')")?;
     // Unknown without the plugin for groups. Before 8.0.14 a member does not wait.
-    let waits: mysql::Result<Option<bool>> = dial::first(
+    let waits: mysql::Result<Option<bool>> = session::first(
         conn,
         "SELECT @@GLOBAL.group_replication_group_name <> '' \
          AND @@SESSION.group_replication_consistency = 'BEFORE'",
     );
     if matches!(waits, Ok(Some(true))) {
-        // A member answers when it is not behind (`dial::set_up`).
-        return Ok(dial::is_out_of_its_group(conn).is_none().then(|| {
+        // A member answers when it is not behind (`session::set_up`).
+        return Ok(session::is_out_of_its_group(conn).is_err().then(|| {
             Finding::Warning(
                 "the account is not told whether this is a member of its group, so that one that \
                  has not joined again is believed; wanted: \

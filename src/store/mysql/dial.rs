@@ -13,19 +13,20 @@ use std::thread;
 use std::time::Duration;
 
 use mysql::consts::{CapabilityFlags, StatusFlags};
-use mysql::prelude::{AsStatement, FromValue, Queryable};
+use mysql::prelude::{AsStatement, Queryable};
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, Statement, Value};
 use mysql_common::packets::HandshakePacket;
 
 use crate::store::mapping::{Dialect, Parameter};
 use crate::store::mysql::errors::{NO_ANSWER, words};
+use crate::store::mysql::session::{Session, set_up};
 use crate::store::mysql::values::{columns, value};
 use crate::store::mysql::{Host, Options, Tls};
 use crate::store::row::Row;
 
-/// A connection and its statement.
+/// A session and its statement.
 pub(super) struct Link {
-    conn: Conn,
+    session: Session,
     statement: Statement,
     /// The place of its host among [`Options::hosts`].
     pub host: usize,
@@ -43,7 +44,8 @@ pub(super) struct Dialler {
 impl Link {
     /// The rows under any of the keys.
     pub(super) fn rows(&mut self, parameters: &[Parameter]) -> mysql::Result<Vec<Row>> {
-        rows(&mut self.conn, &self.statement, parameters)
+        self.session.still_joined()?;
+        rows(&mut self.session.conn, &self.statement, parameters)
     }
 
     /// What another statement finds; it is prepared once.
@@ -53,7 +55,8 @@ impl Link {
         parameters: &[Parameter],
         read: impl Fn(&mysql::Row) -> T,
     ) -> mysql::Result<Vec<T>> {
-        rows_as(&mut self.conn, statement, parameters, read)
+        self.session.still_joined()?;
+        rows_as(&mut self.session.conn, statement, parameters, read)
     }
 }
 
@@ -89,15 +92,16 @@ impl Dialler {
     /// A connection to a host with its statement prepared; why not, otherwise.
     pub(super) fn dial(self: &Arc<Self>, host: usize) -> Result<Link, String> {
         self.within_limit(host, move |dialler| {
-            let mut conn = dialler.connect(host)?;
-            let statement = conn.prep(dialler.statement()).map_err(|error| words(&error))?;
-            Ok(Link { conn, statement, host, questions: 0 })
+            let mut session = dialler.connect(host)?;
+            let statement = session.conn.prep(dialler.statement());
+            let statement = statement.map_err(|error| words(&error))?;
+            Ok(Link { session, statement, host, questions: 0 })
         })
     }
 
     /// A connection to a host without a statement; why not, otherwise.
     pub(super) fn connection(self: &Arc<Self>, host: usize) -> Result<Conn, String> {
-        self.within_limit(host, move |dialler| dialler.connect(host))
+        self.within_limit(host, move |dialler| Ok(dialler.connect(host)?.conn))
     }
 
     /// The question that each find asks.
@@ -137,12 +141,12 @@ impl Dialler {
         self.options.connect_timeout.saturating_add(self.options.timeout)
     }
 
-    fn connect(&self, host: usize) -> Result<Conn, String> {
+    fn connect(&self, host: usize) -> Result<Session, String> {
         let mut problem = "its name has no address".to_owned();
         for opts in self.routes(host)? {
             let conn = Conn::new(opts).map_err(|error| words(&error));
             match conn.and_then(|conn| set_up(conn, self.options.timeout)) {
-                Ok(conn) => return Ok(conn),
+                Ok(session) => return Ok(session),
                 Err(error) => problem = error,
             }
         }
@@ -209,95 +213,6 @@ pub fn get_ready() {
     let _ = thread::Builder::new().name("database".into()).spawn(compile);
 }
 
-/// Sets up the session. A TIMESTAMP column is told in the session's zone; no limit of the
-/// server hides a row that says revoked.
-///
-/// Each find sees the table as it is, not a snapshot of earlier: autocommit, which ends a
-/// transaction that `init_connect` has begun only where it was off. Nor one of a time that
-/// somebody has set, nor what others may yet take back; that level has another name in
-/// each server, and so a statement of its own.
-///
-/// `wsrep_sync_wait` has a node of a Galera cluster answer only when it has applied all
-/// that the others have written, and fail when it cannot know. Otherwise one that was
-/// stopped for a while, or gives its data to a new node, would say good of what is
-/// revoked. `group_replication_consistency` does the same in a group of MySQL servers, but
-/// for a member that has not joined it: that is not asked, where it tells.
-///
-/// `lock_wait_timeout` has the server give up a question that waits for a locked table
-/// soon after nobody here waits for it any more, `max_statement_time` (in MySQL
-/// `max_execution_time`) one that takes long. By itself it does so after a day, or never,
-/// and does not see before that the connection is closed. A member of a group that is
-/// behind goes by `wait_timeout` alone, which closes idle connections too: ten times as long.
-fn set_up(mut conn: Conn, timeout: Duration) -> Result<Conn, String> {
-    let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
-    conn.query_drop(level).map_err(|error| words(&error))?;
-    let seconds = timeout.as_secs() + 1;
-    let session = format!(
-        "SET {AUTOCOMMIT}, time_zone = '+00:00', sql_select_limit = {}, \
-         lock_wait_timeout = {seconds}",
-        u64::MAX
-    );
-    // In comments for MariaDB from a version on, and for MySQL, which the other passes over.
-    let of_its_own = format!(
-        " /*M!100101 , max_statement_time = {seconds} */ \
-         /*M!100304 , system_versioning_asof = DEFAULT */ \
-         /*!50708 , max_execution_time = {seconds}000 */"
-    );
-    let galera = ", wsrep_sync_wait = 1";
-    let group = " /*!80014 , group_replication_consistency = 'BEFORE' */";
-    let mut problem = String::new();
-    // A server that has never heard of Galera, or of one of the others, has set nothing.
-    for (own, others) in
-        [(&*of_its_own, galera), (&of_its_own, group), (&of_its_own, ""), ("", galera), ("", "")]
-    {
-        if others == group {
-            // By itself, as MySQL does not set what follows in a transaction.
-            conn.query_drop(format!("SET {AUTOCOMMIT}")).map_err(|error| words(&error))?;
-        }
-        match conn.query_drop(format!("{session}{own}{others}")) {
-            Ok(()) if others == group => return as_member(conn, seconds),
-            Ok(()) => return Ok(conn),
-            Err(error) => {
-                problem = words(&error);
-                match error {
-                    mysql::Error::MySqlError(error) if error.code == UNKNOWN_VARIABLE => {}
-                    _ => break,
-                }
-            }
-        }
-    }
-    Err(problem)
-}
-
-/// What is left to do where the server may be a member of a group of MySQL servers.
-fn as_member(mut conn: Conn, seconds: u64) -> Result<Conn, String> {
-    if is_out_of_its_group(&mut conn) == Some(true) {
-        return Err("it is no member of its group at present".into());
-    }
-    // Fails where the server knows of no groups.
-    let _ = conn.query_drop(format!(
-        "SET wait_timeout = CAST(IF(@@GLOBAL.group_replication_group_name <> '', \
-         LEAST(@@wait_timeout, {seconds}0), @@wait_timeout) AS UNSIGNED)"
-    ));
-    Ok(conn)
-}
-
-/// Whether a server of MySQL has a group and has not joined it. `None`: it knows of no
-/// groups, or does not tell this account.
-pub(super) fn is_out_of_its_group(conn: &mut Conn) -> Option<bool> {
-    let question = "SELECT COALESCE(@@GLOBAL.group_replication_group_name, '') <> '' AND NOT EXISTS \
-                    (SELECT * FROM performance_schema.replication_group_members \
-                    WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE')";
-    first(conn, question).ok()?
-}
-
-/// The first value of what a question brings. `None` where it is NULL or of another kind, at
-/// which the crate would panic.
-pub(super) fn first<T: FromValue>(conn: &mut Conn, question: &str) -> mysql::Result<Option<T>> {
-    let row: Option<mysql::Row> = conn.query_first(question)?;
-    Ok(row.and_then(|row| row.get_opt(0)?.ok()))
-}
-
 /// One attempt under way; ends when dropped.
 struct Attempt {
     dialler: Arc<Dialler>,
@@ -358,10 +273,6 @@ fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
     Ok(Some(SslOpts::default().with_root_cert_path(ca.clone())))
 }
 
-/// Ends a transaction that has begun.
-const AUTOCOMMIT: &str = "autocommit = 0, autocommit = 1";
-/// ER_UNKNOWN_SYSTEM_VARIABLE.
-const UNKNOWN_VARIABLE: u16 = 1193;
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
 const MAX_PACKET: usize = 1 << 20;
 

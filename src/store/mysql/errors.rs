@@ -34,7 +34,7 @@ pub(super) fn timed_out(error: &mysql::Error) -> bool {
     error.is_some_and(|error: &io::Error| matches!(error.kind(), TimedOut | WouldBlock))
 }
 
-/// What a node of a Galera cluster says to reads that wait (`set_up`) while the members
+/// What a node of a Galera cluster says to reads that wait (`session::set_up`) while the members
 /// of the cluster change, at once; and any server when a table was locked for too long.
 pub(super) fn not_now(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if error.code == LOCK_WAIT_TIMEOUT)
