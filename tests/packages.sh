@@ -71,6 +71,7 @@ bench_needs() {
     tests_need
     need wrk program wrk
     need libfcgi-dev header fcgiapp.h
+    need libmariadb-dev header mariadb/mysql.h
 }
 
 bench_cluster_needs() {

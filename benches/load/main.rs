@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, reason = "not a library")]
 
+mod bare;
 mod each;
 mod load;
 mod overload;

@@ -154,13 +154,7 @@ impl Peer {
     /// `hello.c` with few fields, and with those of the responder: both give out the
     /// file of [`Nginx::start`].
     pub fn hellos(site: &Site) -> [Self; 2] {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/hello.c");
-        let binary = site.path("hello");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O2", source, "-lfcgi", "-lpthread", "-o"]).arg(&binary);
-        let output = run(&mut compiler, "gcc libfcgi-dev");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "on Debian: apt-get install libfcgi-dev\n{errors}");
+        let binary = compile(site, "hello", &["-lfcgi"]);
         let fields = site.path("fields");
         fs::write(&fields, FIELDS).unwrap();
         let more = [None, Some(fields)];
@@ -190,7 +184,7 @@ impl Peer {
         peer
     }
 
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self { child: command.process_group(0).spawn().unwrap() }
     }
@@ -209,6 +203,18 @@ impl Drop for Peer {
         let _ended_already = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _status = self.child.wait();
     }
+}
+
+/// A program of this folder, in C.
+pub fn compile(site: &Site, name: &str, libraries: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/load/{name}.c"));
+    let binary = site.path(name);
+    let mut compiler = Command::new("cc");
+    compiler.arg("-O2").arg(source).args(libraries).args(["-lpthread", "-o"]).arg(&binary);
+    let output = run(&mut compiler, "gcc");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "see tests/packages.sh bench\n{errors}");
+    binary
 }
 
 /// The processes of a responder under test.

@@ -6,6 +6,7 @@ use std::thread;
 use ocsp_fcgi::demo::KeyKind;
 
 use crate::Effort;
+use crate::bare::{self, Files};
 use crate::each::Each;
 use crate::load::Outcome;
 use crate::peers::{Nginx, processes};
@@ -25,11 +26,15 @@ pub fn measure(effort: Effort) {
         let (lines, Signature { alone, together }) = of_one_kind(&world, algorithm, effort);
         println!(
             "{algorithm}: a signature takes {alone:.1} µs by openssl speed, {together:.1} µs where \
-             every processor makes them\n"
+             every processor makes them\n\nProcessor time, against that; against the bare \
+             program:\n"
         );
-        for (name, Outcome { processor, .. }) in &lines {
-            let (first, second) = (processor / alone, processor / together);
-            println!("{name}: {first:.2} and {second:.2} times that, in the responder");
+        for group in lines.chunks(3) {
+            let bare = group[0].1.processor;
+            for (name, Outcome { processor, .. }) in group {
+                let [alone, together, bare] = [alone, together, bare].map(|time| processor / time);
+                println!("{name}: {alone:.2} and {together:.2} times that; {bare:.2}");
+            }
         }
         println!();
         print(lines);
@@ -63,33 +68,45 @@ fn of_one_kind(
     let new: Vec<_> = (1..=ROWS).map(|number| world.question(number)).collect();
     let nonces: Vec<_> = (1..=ROWS).map(|nonce| world.question_with_nonce(1, nonce)).collect();
     let ask = |address, questions, counted| {
-        let (outcome, tally) = Each { address, questions, connections: 32, counted }.run();
+        let (outcome, tally) = Each { address, questions, connections: CLIENTS, counted }.run();
         let answered = ["good", "revoked"].iter().filter_map(|said| tally.get(said)).sum::<usize>();
         assert_eq!(answered, ROWS, "{tally:?}");
         outcome
     };
-    let kinds = [(&new, ""), (&new, "files = \"asked-again\""), (&nonces, "")];
-    let mut outcomes = [const { Vec::new() }; 6];
+    // Of any of them; only its signature and serial are to be replaced.
+    let answer = world.serve_anew("").post(&new[0]);
+    let kinds = [
+        (&new, "", Files::Written),
+        (&new, "files = \"asked-again\"", Files::None),
+        (&nonces, "", Files::None),
+    ];
+    let mut outcomes = [const { Vec::new() }; 9];
     let mut signatures = Vec::new();
     for round in 1..=effort.rounds {
         signatures.push(Signature::measure(algorithm));
-        for ((questions, more), outcomes) in kinds.into_iter().zip(outcomes.chunks_mut(2)) {
+        for ((questions, more, files), outcomes) in kinds.into_iter().zip(outcomes.chunks_mut(3)) {
             eprint!("\r\x1b[Knew questions ({round} of {})", effort.rounds);
+            let (bare, address) = bare::start(world, &answer, files, CLIENTS);
+            outcomes[0].push(ask(address, questions, bare.processes()));
+            drop(bare);
             let responder = world.serve_anew(more);
-            outcomes[0].push(ask(responder.address(), questions, processes(&responder)));
+            outcomes[1].push(ask(responder.address(), questions, processes(&responder)));
             drop(responder);
             let responder = world.serve_anew(more);
             let nginx = Nginx::start(&world.site, b"none");
             let address = ([127, 0, 0, 1], nginx.responder[0]).into();
-            outcomes[1].push(ask(address, questions, processes(&responder)));
+            outcomes[2].push(ask(address, questions, processes(&responder)));
         }
     }
     eprint!("\r\x1b[K");
     let names = [
+        "bare program, new, HTTP",
         "new, HTTP",
         "new, FastCGI",
+        "bare program without files, new, HTTP",
         "new, files when asked again, HTTP",
         "new, files when asked again, FastCGI",
+        "bare program without files, nonces, HTTP",
         "nonces, HTTP",
         "nonces, FastCGI",
     ];
@@ -108,3 +125,4 @@ fn median(times: impl Iterator<Item = f64>) -> f64 {
 }
 
 const ROWS: usize = 10_000;
+const CLIENTS: usize = 32;

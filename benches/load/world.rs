@@ -104,10 +104,15 @@ impl<'d> World<'d> {
     /// The responder with an empty cache folder, on a port and on the socket that nginx
     /// asks; `more` begins in the table `[cache]`.
     pub fn serve_anew(&self, more: &str) -> Running {
-        // Not the old one, emptied: ext4 without a journal looks long for an inode that
-        // was not freed a moment ago.
-        self.caches.set(self.caches.get() + 1);
+        self.new_cache_folder();
         self.serve(more)
+    }
+
+    /// Not the old one, emptied: ext4 without a journal looks long for an inode that was
+    /// not freed a moment ago. It is not made.
+    pub fn new_cache_folder(&self) -> PathBuf {
+        self.caches.set(self.caches.get() + 1);
+        self.cache_folder()
     }
 
     /// The same with the cache folder as it is.
