@@ -28,7 +28,7 @@ use ocsp_fcgi::service::Service;
 use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
-use ocsp_fcgi::status::{CertRecord, CertStatus, IssuerId};
+use ocsp_fcgi::status::{CertStatus, IssuerId};
 use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::{Options, Sqlite};
@@ -138,16 +138,15 @@ impl Application for Nothing {
 }
 
 fn service(ca: &ThrowawayCa, folder: &std::path::Path) -> Service {
-    let options =
-        Options { path: folder.join("certs.db"), mapping: Mapping::of_table("list_certs") };
-    let ledger = SqliteLedger::new(options.clone());
+    let (path, table) = (folder.join("certs.db"), "list_certs");
+    let ledger = SqliteLedger::new(path.clone(), table);
     ledger.create_table().unwrap();
     let serial = Serial::from_be_bytes(&[7]).unwrap();
-    ledger.write(&serial, &CertRecord::listed(CertStatus::Good), "PEM").unwrap();
+    ledger.write(&serial, CertStatus::Good, "PEM").unwrap();
     // As long as the benchmark runs, so that it measures repeats only.
     let policy = Policy { freshness: DAY, ..Policy::default() };
     let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
-    let store = Arc::new(Sqlite::open(options));
+    let store = Arc::new(Sqlite::open(Options { path, mapping: Mapping::of_table(table) }));
     let mut issuer = Issuer::new(IssuerId(0), certificate, policy, store);
     let signer = signer(ca);
     let memory = Arc::new(Memory::new(1 << 20));

@@ -17,10 +17,8 @@ use signal_hook::iterator::Signals;
 
 use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
 use crate::serial::Serial;
-use crate::status::{CertRecord, CertStatus, RevocationReason};
-use crate::store::Mapping;
+use crate::status::{CertStatus, RevocationReason};
 use crate::store::ledger::SqliteLedger;
-use crate::store::sqlite::Options;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 #[derive(clap::Args)]
@@ -95,9 +93,7 @@ fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
     issue("unlisted", &unlisted)?;
 
     println!("2. An SQLite table with two of them, certs.db, and a configuration, config.toml");
-    let database = folder.join("certs.db");
-    let options = Options { path: database, mapping: Mapping::of_table("list_certs") };
-    let ledger = SqliteLedger::new(options);
+    let ledger = SqliteLedger::new(folder.join("certs.db"), "list_certs");
     ledger.create_table()?;
     let time = Timestamp::from_unix(now.unix() - 1_800);
     let reason = Some(RevocationReason::KeyCompromise);
@@ -105,7 +101,7 @@ fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
     let rows = [(&valid, CertStatus::Good, listed), (&revoked, was_revoked, taken_back)];
     for (serial, status, identity) in rows {
         let pem = String::from_utf8(identity.certificate.to_pem()?)?;
-        ledger.write(serial, &CertRecord::listed(status), &pem)?;
+        ledger.write(serial, status, &pem)?;
     }
     write_private(&folder.join("config.toml"), configuration(port).as_bytes())?;
     Ok((valid, revoked))

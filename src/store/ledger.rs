@@ -1,26 +1,30 @@
-//! Writing the status table, that of the earlier responder whatever the mapping says:
-//! what the demo and the commands need, not the responder.
+//! Writing the status table of the earlier responder: what the demo and the tests need, not
+//! the responder.
+
+use std::path::PathBuf;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::serial::Serial;
-use crate::status::{CertRecord, CertStatus};
+use crate::status::CertStatus;
 use crate::store::StoreError;
 use crate::store::mapping::{Dialect, keys};
-use crate::store::row::{Kind, key};
-use crate::store::sqlite::{BUSY_TIMEOUT, Options};
+use crate::store::row::key;
+use crate::store::sqlite::BUSY_TIMEOUT;
 
-/// An SQLite file, created when it is missing.
+/// A table in an SQLite file; both are created when they are missing.
 #[derive(Clone, Debug)]
 pub struct SqliteLedger {
-    options: Options,
+    path: PathBuf,
+    /// As SQL has its name.
+    table: String,
 }
 
 impl SqliteLedger {
     /// Does not open the file yet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { options }
+    pub fn new(path: PathBuf, table: &str) -> Self {
+        Self { path, table: Dialect::Sqlite.quoted_table(table) }
     }
 
     /// Creates the table unless there is one.
@@ -29,7 +33,7 @@ impl SqliteLedger {
     ///
     /// [`StoreError::Unavailable`] with the cause.
     pub fn create_table(&self) -> Result<(), StoreError> {
-        let schema = SCHEMA.replace("\"list_certs\"", &self.table());
+        let schema = SCHEMA.replace("\"list_certs\"", &self.table);
         self.change(|transaction| transaction.execute_batch(&schema))
     }
 
@@ -42,13 +46,13 @@ impl SqliteLedger {
     pub fn write(
         &self,
         serial: &Serial,
-        record: &CertRecord,
+        status: CertStatus,
         certificate: &str,
     ) -> Result<(), StoreError> {
-        let table = self.table();
-        let (kind, time, reason) = match record.status {
-            CertStatus::Good => (Some(Kind::Valid), None, None),
-            CertStatus::Revoked { time, reason } => (Some(Kind::Revoked), Some(time), reason),
+        let table = &self.table;
+        let (status, time, reason) = match status {
+            CertStatus::Good => (Some("Valid"), None, None),
+            CertStatus::Revoked { time, reason } => (Some("Revoked"), Some(time), reason),
             CertStatus::Unknown => (None, None, None),
         };
         // `2026-11-22 10:00:00`, as MySQL prints a DATETIME.
@@ -57,41 +61,33 @@ impl SqliteLedger {
         self.change(|transaction| {
             let remove = format!("DELETE FROM {table} WHERE cert_num IN (?,?,?,?)");
             transaction.execute(&remove, keys(serial))?;
-            let Some(kind) = kind else { return Ok(()) };
+            let Some(status) = status else { return Ok(()) };
             let insert = format!(
                 "INSERT INTO {table} (cert_num, status, revocation_time, revocation_reason, cert) \
                  VALUES (?,?,?,?,?)"
             );
-            let certificate = certificate.as_bytes();
-            let row = params![key(serial), kind.column_name(), time, reason, certificate];
+            let row = params![key(serial), status, time, reason, certificate.as_bytes()];
             transaction.execute(&insert, row).map(drop)
         })
-    }
-
-    fn table(&self) -> String {
-        Dialect::Sqlite.quoted_table(&self.options.mapping.table)
     }
 
     fn change(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        self.try_change(change).map_err(StoreError::unavailable)
-    }
-
-    fn try_change(
-        &self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&self.options.path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Waits for another writer here, instead of failing half-way.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        change(&transaction)?;
-        transaction.commit()
+        let change = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let mut connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // Waits for another writer here, instead of failing half-way.
+            let behavior = TransactionBehavior::Immediate;
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            change(&transaction)?;
+            transaction.commit()
+        };
+        change().map_err(StoreError::unavailable)
     }
 }
 

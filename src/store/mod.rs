@@ -1,5 +1,4 @@
-//! Where statuses come from: one trait for reading, one for writing, and their
-//! implementations.
+//! Where statuses come from: a trait, and its implementations; and a writer.
 
 use crate::serial::Serial;
 use crate::status::CertRecord;

@@ -109,19 +109,10 @@ pub(super) fn key(serial: &Serial) -> String {
     format!("0x{serial}")
 }
 
-/// What a row says of its certificate; in the earlier responder's words, its `status`.
-pub(super) enum Kind {
+/// What a row says of its certificate.
+enum Kind {
     Valid,
     Revoked,
-}
-
-impl Kind {
-    pub(super) fn column_name(&self) -> &'static str {
-        match self {
-            Self::Valid => "Valid",
-            Self::Revoked => "Revoked",
-        }
-    }
 }
 
 /// What the row says, or why it says nothing.

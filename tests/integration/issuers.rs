@@ -7,10 +7,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use ocsp_fcgi::demo::{KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus};
-use ocsp_fcgi::store::Mapping;
+use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::store::ledger::SqliteLedger;
-use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use openssl::asn1::Asn1Time;
 use tempfile::TempDir;
@@ -342,11 +340,11 @@ impl World {
 
     fn issued(&self, name: &str, serial: &str) {
         let serial = Serial::from_hex(serial).unwrap();
-        self.ledger(name).write(&serial, &CertRecord::listed(CertStatus::Good), "PEM").unwrap();
+        self.ledger(name).write(&serial, CertStatus::Good, "PEM").unwrap();
     }
 
     fn ledger(&self, name: &str) -> SqliteLedger {
-        SqliteLedger::new(Options { path: self.path("certs.db"), mapping: Mapping::of_table(name) })
+        SqliteLedger::new(self.path("certs.db"), name)
     }
 
     fn config(&self, port: u16, more: &str) -> PathBuf {

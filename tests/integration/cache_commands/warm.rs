@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ocsp_fcgi::demo::{KeyKind, Purpose};
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
+use ocsp_fcgi::status::{CertStatus, RevocationReason};
 
 use super::{LOG, cache, first_line, name, number, text};
 use crate::cache_folder::resigned;
@@ -225,7 +225,7 @@ fn certificates_are_chosen_by_their_dates_and_those_without_are_counted() {
         let kind = (Purpose::Leaf, KeyKind::P256);
         let identity = site.ca.issue("leaf.test", &serial, kind, days).unwrap();
         let pem = String::from_utf8(identity.certificate.to_pem().unwrap()).unwrap();
-        site.ledger.write(&serial, &CertRecord::listed(CertStatus::Good), &pem).unwrap();
+        site.ledger.write(&serial, CertStatus::Good, &pem).unwrap();
     }
     site.set_status("03", CertStatus::Good); // its certificate is no PEM
     let config = site.configure(LOG);

@@ -4,9 +4,7 @@ use std::fs;
 
 use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
 use ocsp_fcgi::status::RevocationReason;
-use ocsp_fcgi::store::Mapping;
 use ocsp_fcgi::store::ledger::SqliteLedger;
-use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock};
 
 use super::{World, data};
@@ -29,9 +27,7 @@ fn one_request_about_two_of_our_issuers_is_refused() {
          [[issuer]]\ncertificate = \"other.crt\"\nkey = \"other.key\"\ntable = \"other_certs\"\n\
          [database]\nsqlite = \"certs.db\"\n"
     ));
-    let mapping = Mapping::of_table("other_certs");
-    let ledger = SqliteLedger::new(Options { path: site.path("certs.db"), mapping });
-    ledger.create_table().unwrap();
+    SqliteLedger::new(site.path("certs.db"), "other_certs").create_table().unwrap();
     let responder = Running::start(&config, port);
     let first = CertId::new(&site.ca.identity.certificate, "0a1b");
     // The first CA's row says nothing about the same serial of the second.

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
+use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::store::ledger::SqliteLedger;
 use ocsp_fcgi::store::sqlite::Sqlite;
 use ocsp_fcgi::time::Timestamp;
@@ -16,7 +16,7 @@ const CREATE: &str = include_str!("../../../schema/sqlite.sql");
 #[test]
 fn what_the_ledger_writes_the_store_reads() {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = SqliteLedger::new(options(&folder));
+    let ledger = SqliteLedger::new(options(&folder).path, "list_certs");
     let store = Sqlite::open(options(&folder));
     ledger.create_table().unwrap();
     ledger.create_table().unwrap();
@@ -27,11 +27,10 @@ fn what_the_ledger_writes_the_store_reads() {
     let revoked = reasons.map(|reason| CertStatus::Revoked { time, reason });
     for expected in revoked.chain([CertStatus::Good, CertStatus::Good]) {
         let serial = Serial::from_hex("ff01").unwrap();
-        ledger.write(&serial, &CertRecord::listed(expected), "PEM").unwrap();
+        ledger.write(&serial, expected, "PEM").unwrap();
         assert_eq!(status(&store, "ff01"), Some(expected));
     }
-    let none = CertRecord::listed(CertStatus::Unknown);
-    ledger.write(&Serial::from_hex("ff01").unwrap(), &none, "").unwrap();
+    ledger.write(&Serial::from_hex("ff01").unwrap(), CertStatus::Unknown, "").unwrap();
     assert_eq!(status(&store, "ff01"), None);
 }
 

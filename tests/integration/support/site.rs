@@ -13,10 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::status::{CertRecord, CertStatus, RevocationReason};
-use ocsp_fcgi::store::Mapping;
+use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::store::ledger::SqliteLedger;
-use ocsp_fcgi::store::sqlite::Options;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 use tempfile::TempDir;
 
@@ -63,8 +61,7 @@ impl Site {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let ca = ThrowawayCa::new("Test CA", kind, SystemClock.now()).unwrap();
         ca.identity.write(folder.path(), "ca").unwrap();
-        let path = folder.path().join("certs.db");
-        let ledger = SqliteLedger::new(Options { path, mapping: Mapping::of_table("list_certs") });
+        let ledger = SqliteLedger::new(folder.path().join("certs.db"), "list_certs");
         ledger.create_table().unwrap();
         Self { folder, ca, ledger, kind }
     }
@@ -94,7 +91,7 @@ impl Site {
     /// Writes the row of a serial.
     pub fn set_status(&self, serial: &str, status: CertStatus) {
         let serial = Serial::from_hex(serial).unwrap();
-        self.ledger.write(&serial, &CertRecord::listed(status), "PEM").unwrap();
+        self.ledger.write(&serial, status, "PEM").unwrap();
     }
 
     /// A delegated signer, `signer.crt` and `signer.key`.
