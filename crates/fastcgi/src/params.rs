@@ -5,6 +5,7 @@
 //! untrusted: lengths are checked once, in [`Params::parse`].
 
 use std::fmt;
+use std::iter;
 
 /// The name-value pairs of one request, in the order they came.
 #[derive(Clone, Copy)]
@@ -45,17 +46,13 @@ impl<'a> Params<'a> {
     }
 
     /// All pairs, name first.
-    pub fn iter(&self) -> Pairs<'a> {
-        Pairs { rest: self.octets }
-    }
-}
-
-impl<'a> IntoIterator for &Params<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = Pairs<'a>;
-
-    fn into_iter(self) -> Pairs<'a> {
-        self.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut rest = self.octets;
+        iter::from_fn(move || {
+            let (name, value, later) = split_pair(rest)?;
+            rest = later;
+            Some((name, value))
+        })
     }
 }
 
@@ -63,22 +60,6 @@ impl fmt::Debug for Params<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pairs = self.iter().map(|(name, value)| (name.escape_ascii(), value.escape_ascii()));
         f.debug_map().entries(pairs.map(|(n, v)| (n.to_string(), v.to_string()))).finish()
-    }
-}
-
-/// Iterates over name-value pairs.
-#[derive(Clone, Debug)]
-pub struct Pairs<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Pairs<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (name, value, rest) = split_pair(self.rest)?;
-        self.rest = rest;
-        Some((name, value))
     }
 }
 
