@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, Uid};
@@ -128,8 +127,8 @@ impl Listener {
     /// [`ListenError::NotListening`]; [`ListenError::System`].
     pub fn inherited(socket: OwnedFd) -> Result<Self, ListenError> {
         let family = listening_family(&socket).ok_or(ListenError::NotListening)?;
-        let place = || "inherited socket".to_owned();
-        Self::new(socket, family).map_err(|source| ListenError::System { place: place(), source })
+        let refused = |source| ListenError::System { place: "inherited socket".into(), source };
+        Self::new(socket, family).map_err(refused)
     }
 
     /// The address of a TCP socket, with the port that the system chose for port 0.
@@ -156,22 +155,6 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl TryFrom<TcpListener> for Listener {
-    type Error = io::Error;
-
-    fn try_from(listener: TcpListener) -> io::Result<Self> {
-        Self::new(listener.into(), Family::Tcp)
-    }
-}
-
-impl TryFrom<UnixListener> for Listener {
-    type Error = io::Error;
-
-    fn try_from(listener: UnixListener) -> io::Result<Self> {
-        Self::new(listener.into(), Family::Unix)
     }
 }
 
@@ -293,8 +276,8 @@ const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
-    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;
 

@@ -373,7 +373,7 @@ mod tests {
             let pool = Arc::new(Pool::new(ClosesAtOnce, settings).unwrap());
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
-            pool.listen(Listener::try_from(listener).unwrap()).unwrap();
+            pool.listen(Listener::inherited(listener.into()).unwrap()).unwrap();
             let _clients: Vec<_> = std::iter::repeat_with(|| std::net::TcpStream::connect(address))
                 .take(waiting)
                 .collect();

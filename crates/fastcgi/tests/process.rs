@@ -58,7 +58,7 @@ fn serve_with(
     path: &Path,
     application: impl Application,
 ) -> (Handle, JoinHandle<io::Result<Stopped>>) {
-    let listener = Listener::try_from(UnixListener::bind(path).unwrap()).unwrap();
+    let listener = Listener::inherited(UnixListener::bind(path).unwrap().into()).unwrap();
     let mut server = Server::new(FastCgi::new(application, Limits::default()), settings()).unwrap();
     server.listen(listener).unwrap();
     let handle = server.handle();
