@@ -3,7 +3,6 @@
 //! Pure: no I/O, no state of a connection. The input is untrusted: lengths are
 //! checked, nothing is allocated for them. What a record means is for `connection`.
 
-use std::io;
 use std::ops::Range;
 
 /// The only version there is (section 8).
@@ -190,17 +189,6 @@ impl<'a> Stdout<'a> {
     }
 }
 
-impl io::Write for Stdout<'_> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Begins a record whose length is not known yet; gives where its header lies.
 fn open(output: &mut Vec<u8>, record_type: u8, request_id: u16) -> Range<usize> {
     let start = output.len();
@@ -280,7 +268,7 @@ mod tests {
             let mut stdout = Stdout::new(&mut output, 0xfffe);
             let (first, second) = octets.split_at(length / 3);
             stdout.extend_from_slice(first);
-            io::Write::write_all(&mut stdout, second).unwrap();
+            stdout.extend_from_slice(second);
             stdout.finish();
 
             assert_eq!(output.len() % ALIGNMENT, 0);

@@ -24,7 +24,8 @@ impl Application for Echo {
             return;
         }
         stdout.extend_from_slice(uri);
-        write!(stdout, " pairs={} ", request.params.iter().count()).unwrap();
+        let pairs = format!(" pairs={} ", request.params.iter().count());
+        stdout.extend_from_slice(pairs.as_bytes());
         match request.stdin {
             Stdin::Whole(octets) => stdout.extend_from_slice(octets),
             Stdin::TooLarge => stdout.extend_from_slice(b"(too large)"),
