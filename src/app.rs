@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 
 use crate::cache::{self, Files, Memory, ResponseCache};
-use crate::config::{self, Config, Database, Permissions};
+use crate::config::{self, Config, Database};
 use crate::logging::quoted;
 use crate::ocsp::IssuerHashes;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
@@ -16,7 +16,6 @@ use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
 use crate::signer::certificate::{Authority, Certificate, NoCheck};
 use crate::signer::key::{self, Key, KeySource, PasswordUse};
-use crate::signer::private_file::ReadableByOthers;
 use crate::status::IssuerId;
 use crate::store::mysql;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -206,10 +205,7 @@ fn signer(
     let source = KeySource {
         path: settings.key.clone(),
         password: settings.key_password.clone(),
-        others: match config.permissions {
-            Permissions::Refuse => ReadableByOthers::Refuse,
-            Permissions::Warn => ReadableByOthers::Accept,
-        },
+        others: config.permissions,
     };
     let certificate = match &settings.certificate {
         None => issuer.clone(),

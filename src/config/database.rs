@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::config::file::{Field, File};
 use crate::config::secrets::{self, Readers};
-use crate::config::{Database, Permissions, mapping, sources, values};
+use crate::config::{Database, mapping, sources, values};
+use crate::signer::private_file::ReadableByOthers;
 use crate::store::{Mapping, mysql, sqlite};
 
 /// Reads `[database]`: where the statuses of the CAs come from that have no file of
@@ -13,7 +14,7 @@ use crate::store::{Mapping, mysql, sqlite};
 pub(super) fn read(
     file: &File<'_>,
     readers: Readers,
-    permissions: Permissions,
+    permissions: ReadableByOthers,
 ) -> Option<Database> {
     let section = file.section("database");
     let sqlite = section.path("sqlite");
@@ -41,7 +42,7 @@ fn mysql(
     file: &File<'_>,
     mapping: Option<Mapping>,
     readers: Readers,
-    permissions: Permissions,
+    permissions: ReadableByOthers,
 ) -> Option<mysql::Options> {
     let section = file.section("database");
     let hosts = file.root().list("dbip", HOST, |value| values::host(value.as_str()?));
@@ -102,7 +103,7 @@ fn mysql(
 }
 
 /// The first line of the file that `password_file` names.
-fn password_file(file: &File<'_>, permissions: Permissions) -> Field<String> {
+fn password_file(file: &File<'_>, permissions: ReadableByOthers) -> Field<String> {
     let Field { key, at, value: path } = file.section("database").path("password_file");
     let (Some(offset), Some(path)) = (at, path) else { return Field { key, at, value: None } };
     let shown = path.display();

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::cache::Files;
 use crate::logging;
 use crate::responder::policy::Policy;
 use crate::signer::RsaPadding;
 use crate::signer::password::PasswordSource;
+use crate::signer::private_file::ReadableByOthers;
 use crate::store::crl::Unlisted;
 use crate::store::{mysql, sqlite};
 use crate::time::Timestamp;
@@ -58,7 +57,7 @@ pub struct Config {
     /// Where log lines go.
     pub log: Log,
     /// What happens when others can read a key or this file.
-    pub permissions: Permissions,
+    pub permissions: ReadableByOthers,
 }
 
 /// Where connections come in, beside descriptors handed over by whoever started
@@ -210,17 +209,6 @@ impl Default for Limits {
             signing_queue: 64,
         }
     }
-}
-
-/// What happens when others can read a key or the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Permissions {
-    /// The program does not start.
-    #[default]
-    Refuse,
-    /// It starts, and warns each time.
-    Warn,
 }
 
 /// The file of the earlier responder, relative to the working directory.

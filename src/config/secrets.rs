@@ -5,7 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Permissions, error::Report, values};
+use crate::config::{error::Report, values};
+use crate::signer::private_file::ReadableByOthers;
 
 /// Who can read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +33,13 @@ pub(super) fn report_exposed(
     report: &Report,
     (key, offset): (&str, usize),
     path: &Path,
-    permissions: Permissions,
+    permissions: ReadableByOthers,
 ) {
     let command = format!("chmod o= {}", values::shell_word(&path.to_string_lossy()));
     let problem = format!("{key} can be read by every user of this machine, wanted: {command}");
     match permissions {
-        Permissions::Warn => report.warning(offset, problem),
-        Permissions::Refuse => {
+        ReadableByOthers::Warn => report.warning(offset, problem),
+        ReadableByOthers::Refuse => {
             report.error(offset, problem + " (or permissions = \"warn\")");
         }
     }

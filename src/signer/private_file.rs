@@ -5,16 +5,18 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 /// What becomes of a secret that every user of the machine can read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReadableByOthers {
     /// It is not loaded.
     #[default]
     Refuse,
-    /// It is loaded.
-    Accept,
+    /// It is loaded, and a warning says so.
+    Warn,
 }
 
 /// A file that every user of the machine can read, and that was loaded all the same.
