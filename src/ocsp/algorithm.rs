@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use openssl::hash::MessageDigest;
+
 /// How answers are signed. There is no SHA-1 and no MD5 among them
 /// (CA/Browser Forum Baseline Requirements section 7.1.3.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,20 @@ impl SignatureAlgorithm {
         Self::Ed25519,
         Self::Ed448,
     ];
+
+    /// The hash function that goes before the signature; `None` where the message itself is
+    /// signed.
+    #[must_use]
+    pub fn digest(self) -> Option<MessageDigest> {
+        match self {
+            Self::RsaSha256 | Self::RsaPssSha256 | Self::EcdsaSha256 => {
+                Some(MessageDigest::sha256())
+            }
+            Self::RsaSha384 | Self::EcdsaSha384 => Some(MessageDigest::sha384()),
+            Self::RsaSha512 | Self::EcdsaSha512 => Some(MessageDigest::sha512()),
+            Self::Ed25519 | Self::Ed448 => None,
+        }
+    }
 
     /// DER of the AlgorithmIdentifier. RSA carries a NULL, the others no
     /// parameters at all (RFC 4055 section 5, RFC 5758 section 3.2, RFC 8410 section 3).

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use openssl::error::ErrorStack;
-use openssl::md::{Md, MdRef};
+use openssl::hash::MessageDigest;
+use openssl::md::Md;
 use openssl::md_ctx::MdCtx;
 use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
@@ -44,7 +45,7 @@ impl Handle {
         message: &[u8],
         algorithm: SignatureAlgorithm,
     ) -> Result<Vec<u8>, ErrorStack> {
-        let Some(digest) = digest(algorithm) else {
+        let Some(digest) = algorithm.digest() else {
             return MessageSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(message);
         };
         let mut contexts = match self.take_contexts(algorithm) {
@@ -77,9 +78,10 @@ impl Contexts {
     fn new(
         key: &PKey<Private>,
         algorithm: SignatureAlgorithm,
-        digest: &MdRef,
+        digest: MessageDigest,
     ) -> Result<Self, ErrorStack> {
         let fetched = Md::fetch(None, digest.type_().short_name()?, None)?;
+        let digest = Md::from_nid(digest.type_()).ok_or_else(ErrorStack::get)?;
         let mut key = PkeyCtx::new(key)?;
         key.sign_init()?;
         if algorithm == SignatureAlgorithm::RsaPssSha256 {
@@ -101,19 +103,6 @@ impl Contexts {
         let mut signature = Vec::new();
         self.key.sign_to_vec(digest.get(..length).unwrap_or_default(), &mut signature)?;
         Ok(signature)
-    }
-}
-
-/// The hash function that goes before the signature; nothing where the message itself
-/// is signed.
-fn digest(algorithm: SignatureAlgorithm) -> Option<&'static MdRef> {
-    match algorithm {
-        SignatureAlgorithm::RsaSha256
-        | SignatureAlgorithm::RsaPssSha256
-        | SignatureAlgorithm::EcdsaSha256 => Some(Md::sha256()),
-        SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => Some(Md::sha384()),
-        SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => Some(Md::sha512()),
-        SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => None,
     }
 }
 

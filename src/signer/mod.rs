@@ -238,17 +238,9 @@ impl Signer {
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = || -> Result<bool, ErrorStack> {
-            let mut verifier = match self.algorithm {
-                SignatureAlgorithm::Ed25519 | SignatureAlgorithm::Ed448 => {
-                    Verifier::new_without_digest(&self.public_key)?
-                }
-                SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => {
-                    Verifier::new(MessageDigest::sha384(), &self.public_key)?
-                }
-                SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::EcdsaSha512 => {
-                    Verifier::new(MessageDigest::sha512(), &self.public_key)?
-                }
-                _ => Verifier::new(MessageDigest::sha256(), &self.public_key)?,
+            let mut verifier = match self.algorithm.digest() {
+                Some(digest) => Verifier::new(digest, &self.public_key)?,
+                None => Verifier::new_without_digest(&self.public_key)?,
             };
             if self.algorithm == SignatureAlgorithm::RsaPssSha256 {
                 verifier.set_rsa_padding(Padding::PKCS1_PSS)?;

@@ -3,8 +3,6 @@
 #![expect(clippy::result_large_err, reason = "the size of the asn1 crate's ParseError is its own")]
 
 use asn1::{Asn1Read, ObjectIdentifier, Tlv};
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
 use openssl::sign::Verifier;
 use openssl::x509::X509Crl;
@@ -21,21 +19,17 @@ pub(super) fn verify(
     (signed, signature): (&[u8], &[u8]),
     der: &[u8],
 ) -> Result<(), String> {
-    use SignatureAlgorithm as Algorithm;
-    let by_digest =
-        |digest: MessageDigest| Verifier::new(digest, key)?.verify_oneshot(signature, signed);
-    let verified: Result<bool, ErrorStack> = match Algorithm::from_identifier_der(algorithm) {
-        Some(Algorithm::RsaSha256 | Algorithm::EcdsaSha256) => by_digest(MessageDigest::sha256()),
-        Some(Algorithm::RsaSha384 | Algorithm::EcdsaSha384) => by_digest(MessageDigest::sha384()),
-        Some(Algorithm::RsaSha512 | Algorithm::EcdsaSha512) => by_digest(MessageDigest::sha512()),
-        Some(Algorithm::Ed25519 | Algorithm::Ed448) => Verifier::new_without_digest(key)
-            .and_then(|mut verifier| verifier.verify_oneshot(signature, signed)),
+    let whole = || X509Crl::from_der(der)?.verify(key);
+    let verified = match SignatureAlgorithm::from_identifier_der(algorithm) {
         // Its parameters have too many forms.
-        Some(Algorithm::RsaPssSha256) => X509Crl::from_der(der).and_then(|crl| crl.verify(key)),
-        None if is_pss_with_sha2(algorithm) => {
-            X509Crl::from_der(der).and_then(|crl| crl.verify(key))
-        }
+        Some(SignatureAlgorithm::RsaPssSha256) => whole(),
+        None if is_pss_with_sha2(algorithm) => whole(),
         None => return Err("signed by an algorithm that is not supported, wanted SHA-2".into()),
+        Some(algorithm) => match algorithm.digest() {
+            Some(digest) => Verifier::new(digest, key),
+            None => Verifier::new_without_digest(key),
+        }
+        .and_then(|mut verifier| verifier.verify_oneshot(signature, signed)),
     };
     match verified {
         Ok(true) => Ok(()),
