@@ -165,7 +165,9 @@ impl HashAlgorithm {
         }
     }
 
-    fn from_oid(oid: &asn1::ObjectIdentifier) -> Option<Self> {
+    /// The hash function of this name; `None` for one that we do not have.
+    #[must_use]
+    pub fn from_oid(oid: &asn1::ObjectIdentifier) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.oid() == *oid)
     }
 }

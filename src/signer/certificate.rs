@@ -13,6 +13,7 @@ use openssl::error::ErrorStack;
 use openssl::x509::X509;
 
 use crate::ocsp::IssuerHashes;
+use crate::ocsp::asn1::AlgorithmIdentifier;
 use crate::time::Timestamp;
 
 /// A certificate, and the parts of it that OCSP looks at.
@@ -305,12 +306,6 @@ struct TbsCertificate<'a> {
 struct SubjectPublicKeyInfo<'a> {
     algorithm: AlgorithmIdentifier<'a>,
     subject_public_key: BitString<'a>,
-}
-
-#[derive(Asn1Read)]
-struct AlgorithmIdentifier<'a> {
-    algorithm: asn1::ObjectIdentifier,
-    _parameters: Option<Tlv<'a>>,
 }
 
 /// Like the protocol's, but `critical FALSE` written out is tolerated: the

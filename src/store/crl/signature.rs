@@ -7,7 +7,8 @@ use openssl::pkey::{PKey, Public};
 use openssl::sign::Verifier;
 use openssl::x509::X509Crl;
 
-use crate::ocsp::SignatureAlgorithm;
+use crate::ocsp::asn1::AlgorithmIdentifier;
+use crate::ocsp::{HashAlgorithm, SignatureAlgorithm};
 
 /// Verifies `signature` over `signed`, both parts of the CRL `der`.
 ///
@@ -42,7 +43,8 @@ pub(super) fn verify(
 fn is_pss_with_sha2(algorithm: &[u8]) -> bool {
     asn1::parse_single::<PssIdentifier<'_>>(algorithm).is_ok_and(|pss| {
         let hash = pss.parameters.hash_algorithm;
-        pss.algorithm == RSASSA_PSS && hash.is_some_and(|hash| SHA_2.contains(&hash.algorithm))
+        let hash = hash.and_then(|hash| HashAlgorithm::from_oid(&hash.algorithm));
+        pss.algorithm == RSASSA_PSS && hash.is_some_and(|hash| hash != HashAlgorithm::Sha1)
     })
 }
 
@@ -56,7 +58,7 @@ struct PssIdentifier<'a> {
 #[derive(Asn1Read)]
 struct PssParameters<'a> {
     #[explicit(0)]
-    hash_algorithm: Option<HashIdentifier<'a>>,
+    hash_algorithm: Option<AlgorithmIdentifier<'a>>,
     #[explicit(1)]
     _mask_gen_algorithm: Option<Tlv<'a>>,
     #[explicit(2)]
@@ -65,17 +67,5 @@ struct PssParameters<'a> {
     _trailer_field: Option<u8>,
 }
 
-#[derive(Asn1Read)]
-struct HashIdentifier<'a> {
-    algorithm: ObjectIdentifier,
-    _parameters: Option<Tlv<'a>>,
-}
-
 /// id-RSASSA-PSS.
 const RSASSA_PSS: ObjectIdentifier = asn1::oid!(1, 2, 840, 113549, 1, 1, 10);
-/// SHA-256, SHA-384 and SHA-512 (RFC 4055 section 2.1).
-const SHA_2: [ObjectIdentifier; 3] = [
-    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 1),
-    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 2),
-    asn1::oid!(2, 16, 840, 1, 101, 3, 4, 2, 3),
-];
