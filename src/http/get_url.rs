@@ -54,12 +54,11 @@ pub fn get_candidates<'s>(
     let mut search = Search { scratch, text, unpadded, first: None, tries: TRIES, accept };
     let found = match search.run() {
         ControlFlow::Break(accepted) => Ok(accepted),
-        ControlFlow::Continue(others) => search.first.ok_or(others),
+        ControlFlow::Continue(none) => search.first.ok_or(none),
     };
     match found {
-        Ok(range) => GetRequest::Der(scratch.get(range).unwrap_or_default()),
-        Err(Others::Malformed) => GetRequest::Malformed,
-        Err(Others::Absent) => GetRequest::Absent,
+        Ok(der) => GetRequest::Der(scratch.get(der).unwrap_or_default()),
+        Err(none) => none,
     }
 }
 
@@ -84,26 +83,21 @@ enum Choice {
     Several,
 }
 
-/// What there is when no reading was accepted, nor whole.
-enum Others {
-    Malformed,
-    Absent,
-}
-
 impl<Accept: FnMut(&[u8]) -> bool> Search<'_, Accept> {
-    /// Tries each place where a request may begin. Breaks with what is accepted.
-    fn run(&mut self) -> ControlFlow<Range<usize>, Others> {
-        let mut others = Others::Absent;
+    /// Tries each place where a request may begin. Breaks with what is accepted; otherwise
+    /// says what there is if no reading was whole.
+    fn run(&mut self) -> ControlFlow<Range<usize>, GetRequest<'static>> {
+        let mut none = GetRequest::Absent;
         for start in 0..self.text {
             let before = start.checked_sub(1).and_then(|at| self.scratch.get(at));
             if before.is_some_and(|&byte| byte != b'/') {
                 continue;
             }
             let Some(expected) = self.expected_length(start) else { continue };
-            others = Others::Malformed;
+            none = GetRequest::Malformed;
             self.readings_from(start, expected)?;
         }
-        ControlFlow::Continue(others)
+        ControlFlow::Continue(none)
     }
 
     /// How many characters of Base64 without padding a request needs that begins at
