@@ -28,15 +28,8 @@ enum Notice {
         /// Failures since that line, beside this one.
         unseen: u64,
     },
-    /// It goes on.
+    /// It goes on, or is over.
     Lasts {
-        /// Failures since the last line about it.
-        failures: u64,
-        /// The time since it started.
-        lasted: Duration,
-    },
-    /// It is over.
-    Ends {
         /// Failures since the last line about it.
         failures: u64,
         /// The time since it started.
@@ -82,9 +75,6 @@ impl Trouble {
 
     /// Ends what lasts, and says whether a line is due.
     fn worked(&self, now: Instant) -> Option<Notice> {
-        if !self.lasting.load(Ordering::Acquire) {
-            return None;
-        }
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         self.lasting.store(false, Ordering::Release);
         record.worked(now)
@@ -96,7 +86,7 @@ impl Display for Notice {
         match self {
             Self::Starts { unseen: 0 } => Ok(()),
             Self::Starts { unseen } => write!(formatter, " failures={}", unseen.saturating_add(1)),
-            Self::Lasts { failures, lasted } | Self::Ends { failures, lasted } => {
+            Self::Lasts { failures, lasted } => {
                 write!(formatter, " failures={failures} seconds={}", lasted.as_secs())
             }
         }
@@ -150,7 +140,7 @@ impl Record {
             return None;
         };
         let failures = std::mem::take(&mut self.failures);
-        Some(Notice::Ends { failures, lasted: now.saturating_duration_since(since) })
+        Some(Notice::Lasts { failures, lasted: now.saturating_duration_since(since) })
     }
 }
 
@@ -172,7 +162,7 @@ mod tests {
         let minute = Notice::Lasts { failures: 3, lasted: INTERVAL };
         assert_eq!(trouble.failed(at(start, 60)), Some(minute));
         assert_eq!(trouble.failed(at(start, 61)), None);
-        let end = Notice::Ends { failures: 1, lasted: Duration::from_secs(70) };
+        let end = Notice::Lasts { failures: 1, lasted: Duration::from_secs(70) };
         assert_eq!(trouble.worked(at(start, 70)), Some(end));
         assert_eq!(trouble.worked(at(start, 71)), None);
     }
@@ -219,7 +209,7 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(starts, 1);
-        let end = Notice::Ends { failures: 7999, lasted: Duration::ZERO };
+        let end = Notice::Lasts { failures: 7999, lasted: Duration::ZERO };
         assert_eq!(trouble.worked(now), Some(end));
     }
 }
