@@ -98,10 +98,8 @@ impl ResponseCache {
     ) -> Option<Arc<Entry>> {
         let disk = self.disk.as_ref()?;
         let file = disk.read(cert_id)?;
-        let answer = SignedAnswer::from_der(&file.der)
-            .ok()
-            .filter(|answer| answer.response.cert_id == cert_id.der() && is_ours(answer));
-        let Some(answer) = answer else {
+        let kept = Kept::of(&file, cert_id).filter(|kept| is_ours(&kept.answer));
+        let Some(Kept { answer, .. }) = kept else {
             self.foreign.begin(format_args!(
                 "cached answer is not ours as we sign now, signing anew: serial={}",
                 cert_id.serial()

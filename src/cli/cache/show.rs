@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::folder;
 use crate::app::{self, Keys, Shared};
+use crate::cache::Kept;
 use crate::cache::disk::CacheFile;
 use crate::cli::say;
 use crate::logging::{Launcher, chain};
-use crate::ocsp::response::SignedAnswer;
 use crate::ocsp::{CertId, Spelling};
 use crate::responder::issuers::{Acting, Issuer};
 use crate::serial::{Serial, SerialError};
@@ -106,8 +106,7 @@ fn tell_file(
     record: Option<&CertRecord>,
     now: Timestamp,
 ) {
-    let answer = SignedAnswer::from_der(&file.der).ok();
-    let Some(answer) = answer.filter(|answer| answer.response.cert_id == cert_id.der()) else {
+    let Some(Kept { answer, confirmed }) = Kept::of(file, cert_id) else {
         say(format_args!("    damaged      not an answer to this question, it is not given"));
         return;
     };
@@ -121,7 +120,7 @@ fn tell_file(
     say(format_args!("    thisUpdate   {}", validity.this_update));
     let ended = if validity.next_update <= now { " (ended)" } else { "" };
     say(format_args!("    nextUpdate   {}{ended}", validity.next_update));
-    say(format_args!("    confirmed    {}", file.modified));
+    say(format_args!("    confirmed    {confirmed}"));
     let verifies = match acting.has_signed(&answer) {
         true => "verifies with this signer",
         false => "is not this signer's as it signs now, the answer is not given",
