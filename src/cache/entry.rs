@@ -169,12 +169,6 @@ impl Entry {
                 .is_ok()
     }
 
-    /// Whether half of the validity is over.
-    #[must_use]
-    pub fn is_half_over(&self, now: Timestamp) -> bool {
-        self.validity.is_half_over(now)
-    }
-
     /// About how many bytes of memory it takes.
     #[must_use]
     pub fn weight(&self) -> u64 {

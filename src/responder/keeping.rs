@@ -205,7 +205,7 @@ impl Responder {
     ) -> Arc<Entry> {
         let (policy, kept) = (issuer.policy(), entry.validity());
         let is_due = validity(now, policy.validity, policy.back_date, ends(issuer, &record))
-            .is_some_and(|new| gives_way(kept, new, || entry.is_half_over(now)));
+            .is_some_and(|new| gives_way(kept, new, || kept.is_half_over(now)));
         if !is_due {
             return Arc::clone(entry);
         }
