@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::config::Config;
-use crate::serial::{Serial, SerialError};
 
 mod meter;
 mod purge;
@@ -68,8 +67,4 @@ fn folder(config: &Config) -> Result<PathBuf> {
     config.cache.folder.clone().with_context(|| {
         format!("{}: no cachefolder, wanted one for this command", config.path.display())
     })
-}
-
-fn read_serial(text: &str) -> Result<Serial, SerialError> {
-    Serial::from_hex(text)
 }

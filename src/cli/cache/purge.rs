@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::folder;
 use super::meter::Meter;
-use super::{folder, read_serial};
 use crate::cache::survey::{self, NameKind, Named};
 use crate::cli::say;
 use crate::ocsp::response::SignedAnswer;
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long)]
     expired: bool,
     /// Answers about this serial number, in hexadecimal, in every spelling
-    #[arg(long, value_name = "HEX", value_parser = read_serial)]
+    #[arg(long, value_name = "HEX", value_parser = Serial::from_hex)]
     serial: Option<Serial>,
     /// All answers, those of other signers too
     #[arg(long)]
