@@ -193,6 +193,13 @@ fn load(path: Option<PathBuf>) -> Result<(Config, Vec<Warning>)> {
     Ok(Config::load(&path)?)
 }
 
+/// What is not as it should be, to the log.
+fn report(warnings: &[String]) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+}
+
 /// A reader that has seen enough (`| head`) is no error.
 fn say(line: fmt::Arguments<'_>) {
     let _nobody_reads = writeln!(io::stdout(), "{line}");

@@ -25,9 +25,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let (config, _log) = super::start(config, Launcher::Operator)?;
     let request = read(arguments.input.as_deref(), config.limits.request_bytes)?;
     let (responder, warnings) = app::responder_for_one(config, Keys::AtOnce)?;
-    for warning in warnings {
-        log::warn!("{warning}");
-    }
+    super::report(&warnings);
     let reply = responder.respond(&request, &|| ());
     let answer = reply.der();
     match &arguments.output {

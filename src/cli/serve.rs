@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::app::{self, Keys, Shared};
-use crate::cli::NO_THREAD;
+use crate::cli::{NO_THREAD, report};
 use crate::config::{Config, Limits, UnixSocket};
 use crate::http::Exchange;
 use crate::logging::{Launcher, quoted};
@@ -341,12 +341,6 @@ fn reload(current: &Current) {
         Err(error) => {
             log::error!("not reloaded, going on as before: error={}", quoted(format!("{error:#}")));
         }
-    }
-}
-
-fn report(warnings: &[String]) {
-    for warning in warnings {
-        log::warn!("{warning}");
     }
 }
 

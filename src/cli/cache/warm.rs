@@ -18,7 +18,7 @@ use signal_hook::flag;
 use super::folder;
 use super::meter::Meter;
 use crate::app::{self, Keys, Shared};
-use crate::cli::{NO_THREAD, say};
+use crate::cli::{NO_THREAD, report, say};
 use crate::config;
 use crate::logging::Launcher;
 use crate::ocsp::{HashAlgorithm, Parameters, Spelling};
@@ -108,9 +108,7 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     config.limits.signing_threads = plan.threads;
     config.limits.signing_queue = plan.threads;
     let (responder, warnings) = app::responder(&config, &Shared::new(&config), Keys::AtOnce)?;
-    for warning in warnings {
-        log::warn!("{warning}");
-    }
+    report(&warnings);
     let chosen = chosen(&responder, arguments)?;
     stand_back(arguments.nice);
     let (progress, begun) = (Progress::default(), Instant::now());
