@@ -5,7 +5,7 @@ use mysql::consts::ColumnType;
 
 use crate::hex;
 use crate::serial::Serial;
-use crate::store::many::Asker;
+use crate::store::many::find_many;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
@@ -17,8 +17,6 @@ use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
 impl Mysql {
     pub(super) fn all_of(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
-        let mapping = &self.keeper.dialler.options.mapping;
-        let asker = Asker { mapping, dialect: Dialect::Mysql, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| {
             let question = |link: &mut Link| link.rows_by(statement, parameters, columns);
             match self.keeper.ask_by(&question) {
@@ -27,7 +25,8 @@ impl Mysql {
                 Err(failure) => Err(StoreError::unavailable(failure)),
             }
         };
-        asker.find_many(serials, ask, |serial| self.find(serial))
+        let table = (&self.keeper.dialler.options.mapping, Dialect::Mysql, &self.odd_rows);
+        find_many(table, serials, ask, |serial| self.find(serial))
     }
 
     pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {

@@ -4,7 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, params_from_iter};
 
 use crate::serial::Serial;
-use crate::store::many::Asker;
+use crate::store::many::find_many;
 use crate::store::mapping::pages::{Comparison, Key};
 use crate::store::mapping::{Dialect, Parameter};
 use crate::store::sqlite::{Failure, Sqlite};
@@ -13,15 +13,14 @@ use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
 impl Sqlite {
     pub(super) fn all_of(&self, serials: &[Serial]) -> Result<Vec<Found>, StoreError> {
-        let mapping = &self.options.mapping;
-        let asker = Asker { mapping, dialect: Dialect::Sqlite, odd_rows: &self.odd_rows };
         let ask = |statement: &str, parameters: &[Parameter]| match self.rows(statement, parameters)
         {
             Ok(rows) => Ok(Some(rows)),
             Err(Failure::Refused(_)) => Ok(None),
             Err(failure) => Err(StoreError::unavailable(failure)),
         };
-        asker.find_many(serials, ask, |serial| self.find(serial))
+        let table = (&self.options.mapping, Dialect::Sqlite, &self.odd_rows);
+        find_many(table, serials, ask, |serial| self.find(serial))
     }
 
     pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
