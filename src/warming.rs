@@ -146,13 +146,6 @@ impl Progress {
     fn add(counter: &AtomicU64, number: usize) {
         counter.fetch_add(number as u64, Ordering::Relaxed);
     }
-
-    fn note(counter: &AtomicU64, record: &CertRecord, progress: &Self) {
-        Self::add(counter, 1);
-        if record.status != CertStatus::Good {
-            Self::add(&progress.revoked, 1);
-        }
-    }
 }
 
 struct Run<'a> {
@@ -276,7 +269,10 @@ impl Run<'_> {
             log::debug!("another process has seen the row later: serial={}", cert_id.serial());
         }
         let counter = if due.is_now() { &progress.signed } else { &progress.kept };
-        Progress::note(counter, &seen.record, progress);
+        Progress::add(counter, 1);
+        if seen.record.status != CertStatus::Good {
+            Progress::add(&progress.revoked, 1);
+        }
         Ok(())
     }
 
