@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::peer::{FIRST_REQUEST_TIME, Peer, Received};
 use crate::poller::Waiting;
 use crate::pool::{Phase, Pool};
-use crate::server::{Activity, Advance, Protocol, Session, Settings, Then};
+use crate::server::{Activity, Advance, MAX_UNCONSUMED, Protocol, Session, Settings, Then};
 
 /// What a worker does until the end.
 pub(crate) fn work<P: Protocol>(pool: &Arc<Pool<P>>) {
@@ -257,7 +257,7 @@ impl Buffers {
         let consumed = octets.min(self.filled);
         self.input.copy_within(consumed..self.filled, 0);
         self.filled -= consumed;
-        if self.filled > UNCONSUMED_BYTES {
+        if self.filled > MAX_UNCONSUMED {
             return Err(TooMuch);
         }
         if self.filled == self.input.len() {
@@ -280,7 +280,6 @@ impl Buffers {
 const INPUT_BYTES: usize = 66 * 1024;
 /// What a worker keeps of the output buffer for the next connection.
 const OUTPUT_BYTES: usize = 64 * 1024;
-const UNCONSUMED_BYTES: usize = crate::server::MAX_UNCONSUMED;
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 const DISCARD_BYTES: usize = 8 << 20;
 
