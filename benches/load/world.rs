@@ -10,10 +10,10 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::serial::Serial;
-use ocsp_fcgi::signer::certificate::Certificate;
 use openssl::sha::sha1;
 
 use crate::support::mariadb::{Database, MariaDb};
+use crate::support::ocsp::{CertId, Request};
 use crate::support::site::{Running, Site};
 use crate::support::{free_port, nginx};
 
@@ -56,7 +56,8 @@ pub fn serial(number: usize) -> Serial {
 pub struct World<'d> {
     pub site: Site,
     pub database: &'d Database<'d>,
-    hashes: ocsp_fcgi::ocsp::IssuerHashes,
+    /// Of any of them.
+    cert_id: CertId,
     /// How many cache folders there have been.
     caches: Cell<usize>,
 }
@@ -64,28 +65,24 @@ pub struct World<'d> {
 impl<'d> World<'d> {
     pub fn new(kind: KeyKind, database: &'d Database<'d>) -> Self {
         let site = Site::new(kind);
-        let certificate = Certificate::new(site.ca.identity.certificate.clone()).unwrap();
-        Self { site, database, hashes: certificate.hashes().clone(), caches: Cell::default() }
+        let cert_id = CertId::new(&site.ca.identity.certificate, "00");
+        Self { site, database, cert_id, caches: Cell::default() }
     }
 
     /// A request about the row of this number, by SHA-1 and without a nonce.
     pub fn question(&self, number: usize) -> Vec<u8> {
-        self.with_extensions(number, &[])
+        self.about(number).der()
     }
 
     /// The same with a nonce of 16 octets, of which no two are alike.
     pub fn question_with_nonce(&self, number: usize, nonce: usize) -> Vec<u8> {
         let octets = &sha1(format!("nonce {nonce}").as_bytes())[..16];
-        let value = tlv(0x04, &tlv(0x04, octets));
-        let nonce_id = [6, 9, 0x2b, 6, 1, 5, 5, 7, 48, 1, 2];
-        let extension = tlv(0x30, &[&nonce_id, &value[..]].concat());
-        self.with_extensions(number, &tlv(0xa2, &tlv(0x30, &extension)))
+        self.about(number).with_nonce(octets).der()
     }
 
-    fn with_extensions(&self, number: usize, extensions: &[u8]) -> Vec<u8> {
-        let cert_id = &self.hashes.cert_ids(&serial(number))[0]; // SHA-1 with NULL comes first
-        let list = tlv(0x30, &tlv(0x30, cert_id));
-        tlv(0x30, &tlv(0x30, &[&list, extensions].concat()))
+    fn about(&self, number: usize) -> Request {
+        let serial = serial(number).as_bytes().to_vec();
+        Request::about(&CertId { serial, ..self.cert_id.clone() })
     }
 
     /// The line of a row in an `index.txt` of OpenSSL.
@@ -169,9 +166,3 @@ pub fn versions() -> String {
 
 /// So many rows are written well within the time that a statement may take.
 const ROWS_AT_ONCE: usize = 500_000;
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).unwrap();
-    let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
-    [head, content.to_vec()].concat()
-}

@@ -13,7 +13,7 @@ use ocsp_fcgi::status::{Basis, CertStatus, RevocationReason};
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
 
 use crate::support::files;
-use crate::support::ocsp::{Answer, CertId, TRY_LATER};
+use crate::support::ocsp::{CertId, TRY_LATER, statuses};
 use crate::support::site::{PROGRAM, Site, revoked};
 
 // rule: ANS-6
@@ -208,11 +208,6 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
 /// What the files in the cache folder hold.
 fn kept(site: &Site) -> Vec<Vec<u8>> {
     files(&site.path("cache")).iter().map(|path| fs::read(path).unwrap()).collect()
-}
-
-#[track_caller]
-fn statuses(der: &[u8]) -> Vec<String> {
-    Answer::read(der).statuses()
 }
 
 /// With a window of nothing, so that each question reads its row.

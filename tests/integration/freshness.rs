@@ -9,10 +9,10 @@ use ocsp_fcgi::status::{CertStatus, RevocationReason};
 use ocsp_fcgi::time::{Clock, SystemClock};
 
 use crate::support::ocsp::{
-    Answer, CertId, EXTENDED_REVOKE, Request, SHA256, TRY_LATER, UNAUTHORIZED,
+    Answer, CertId, EXTENDED_REVOKE, Request, SHA256, TRY_LATER, UNAUTHORIZED, statuses,
 };
 use crate::support::site::{REVOKED_AT, Response, Running, Site, http, revoked};
-use crate::support::{eventually, files, free_port, logged};
+use crate::support::{client, eventually, files, free_port, logged};
 
 // rule: ANS-6
 #[test]
@@ -407,12 +407,6 @@ impl World {
     }
 }
 
-#[track_caller]
-fn statuses(der: &[u8]) -> Vec<String> {
-    Answer::read(der).statuses()
-}
-
 fn post(responder: &Running, der: &[u8]) -> Response {
-    let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", der.len());
-    http(responder.address(), &[head.as_bytes(), der].concat())
+    http(responder.address(), &client::post(der))
 }

@@ -11,11 +11,11 @@ use ocsp_fcgi::demo::KeyKind;
 use ocsp_fcgi::status::CertStatus;
 
 use crate::support::client::{
-    Client, MALFORMED, Said, about, escaped, get, padded, post, post_in_chunks, post_to, request,
-    said,
+    Client, Said, about, escaped, get, padded, post, post_in_chunks, post_to, request, said,
 };
 use crate::support::everything::assert_passes_everything_on;
 use crate::support::nginx::{HeldSocket, nginx, nginx_before, serve, socket};
+use crate::support::ocsp::MALFORMED;
 use crate::support::site::{Response, Site};
 use crate::support::web::{Dice, Relay, revoked, serve_anything};
 use crate::support::{OnDrop, eventually};

@@ -18,6 +18,7 @@ use x509_ocsp::{BasicOcspResponse, OcspResponse, OcspResponseStatus};
 
 use crate::programs::{python_program, said_by};
 use crate::report::Report;
+use crate::support::ocsp::{MALFORMED, UNAUTHORIZED};
 use crate::world::{CERTIFICATES, World};
 
 mod der_tree;
@@ -202,7 +203,5 @@ fn hex(octets: &[u8]) -> String {
 }
 
 const SEED: u64 = 0x6960_5019_9654_9919;
-const MALFORMED: &[u8] = &[0x30, 3, 10, 1, 1];
-const UNAUTHORIZED: &[u8] = &[0x30, 3, 10, 1, 6];
 /// The tag of `good`.
 const GOOD: u8 = 0x80;

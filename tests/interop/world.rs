@@ -16,6 +16,7 @@ use openssl::x509::extension::{ExtendedKeyUsage, KeyUsage, SubjectAlternativeNam
 use openssl::x509::{X509, X509Builder, X509Extension, X509NameBuilder};
 
 use crate::support::free_port;
+use crate::support::ocsp::{sequence, tlv};
 use crate::support::site::{REVOKED_AT, Running, Site};
 
 /// A CA, its certificates, and the responder that serves them.
@@ -295,13 +296,6 @@ fn extension(oid: &str, value: &[u8]) -> X509Extension {
 
 /// AuthorityInfoAccessSyntax with one id-ad-ocsp (RFC 5280 section 4.2.2.1).
 fn authority_information_access(url: &str) -> Vec<u8> {
-    let uri = tlv(0x86, url.as_bytes());
-    let description = [b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x01", &uri[..]].concat();
-    tlv(0x30, &tlv(0x30, &description))
-}
-
-/// A value of less than 128 octets.
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    assert!(content.len() < 128);
-    [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+    let uri = tlv(0x86, &[url.as_bytes()]);
+    sequence(&[&sequence(&[b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x01", &uri])])
 }

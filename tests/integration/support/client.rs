@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use super::ocsp::{extension, sequence, tlv};
 use super::site::Response;
 
 /// A client on one connection, kept where the server keeps it.
@@ -172,24 +173,13 @@ pub fn about(template: &[u8], serial: u16) -> Vec<u8> {
 pub fn padded(question: &[u8], size: usize) -> Vec<u8> {
     let list = &question[4..]; // past the headers of OCSPRequest and TBSRequest
     let whole = |padding: usize| {
-        let value = tlv(0x04, &vec![0; padding]);
-        let extension = tlv(0x30, &[&[0x06, 4, 0x2b, 6, 1, 1][..], &value].concat());
-        let extensions = tlv(0xa2, &tlv(0x30, &extension));
-        tlv(0x30, &tlv(0x30, &[list, &extensions].concat()))
+        let extension = extension(&[0x2b, 6, 1, 1], &vec![0; padding]);
+        let extensions = tlv(0xa2, &[&sequence(&[&extension])]);
+        sequence(&[&sequence(&[list, &extensions])])
     };
     let found = (0..size).rev().map(whole).find(|der| der.len() <= size).unwrap();
     assert_eq!(found.len(), size);
     found
-}
-
-fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
-    let length = match content.len() {
-        0..=0x7f => vec![low],
-        0x80..=0xff => vec![0x81, low],
-        _ => vec![0x82, high, low],
-    };
-    [&[tag][..], &length, content].concat()
 }
 
 /// What an answer says to the question in it.
@@ -220,5 +210,3 @@ pub fn said(question: &[u8], answer: &[u8]) -> Said {
 
 /// How the AlgorithmIdentifier of SHA-256 begins; that of SHA-1 is `30 09 06 05`.
 const SHA_256: [u8; 4] = [0x30, 13, 6, 9];
-
-pub const MALFORMED: &[u8] = b"0\x03\n\x01\x01";

@@ -6,8 +6,9 @@ use std::process::Command;
 use ocsp_fcgi::status::CertStatus;
 
 use super::client::{
-    MALFORMED, Said, base64, escaped, get, padded, post, post_in_chunks, post_to, request, said,
+    Said, base64, escaped, get, padded, post, post_in_chunks, post_to, request, said,
 };
+use super::ocsp::MALFORMED;
 use super::run;
 use super::site::{Response, Site};
 use super::web::WebServer;

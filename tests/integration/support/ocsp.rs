@@ -197,6 +197,12 @@ pub struct Answer {
     pub basic: BasicOcspResponse,
 }
 
+/// What a successful answer says of each certificate, as [`status`] has it.
+#[track_caller]
+pub fn statuses(der: &[u8]) -> Vec<String> {
+    Answer::read(der).statuses()
+}
+
 /// The status of one certificate, in words: `good`, `unknown`, `revoked 1767323045 1`
 /// (seconds since the epoch, CRLReason or `-`).
 pub fn status(single: &SingleResponse) -> String {
