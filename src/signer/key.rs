@@ -40,7 +40,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key that has no file, for tests and the demo.
+    /// A key that has no file, for tests.
     #[must_use]
     pub fn in_memory(pkey: PKey<Private>) -> Self {
         let source =
