@@ -84,9 +84,10 @@ impl<E> Crew<E> {
         self.lock().awake += 1;
     }
 
-    /// A worker is gone, or has never begun, without [`Turn::End`].
+    /// A worker that has joined does not come. Who has counted on it may wait by now: one
+    /// that sleeps takes its place; a further one is not to be had.
     pub(crate) fn leave(&self) {
-        self.lock().awake -= 1;
+        let _no_further_one = self.before_waiting();
     }
 
     /// What the calling worker does next; it may sleep until there is something.
@@ -263,6 +264,20 @@ mod tests {
         assert_eq!(turn, Turn::Serve(2));
         crew.after_waiting();
         assert_eq!(crew.turn(), POLL);
+    }
+
+    #[test]
+    fn who_is_counted_on_and_does_not_come_is_replaced_by_one_that_sleeps() {
+        let crew = crew();
+        let turn = turn_of_another(&crew, || {
+            crew.join();
+            assert_eq!(crew.found([1, 2].into_iter()), Wanted::Nobody);
+            assert_eq!(crew.turn(), Turn::Serve(1));
+            assert_eq!(crew.before_waiting(), Wanted::Nobody);
+            assert_eq!(crew.lock().called, 0);
+            crew.leave();
+        });
+        assert_eq!(turn, Turn::Serve(2));
     }
 
     #[test]

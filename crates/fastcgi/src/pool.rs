@@ -166,9 +166,10 @@ impl<P: Protocol> Pool<P> {
     }
 
     fn provide(self: &Arc<Self>, wanted: Wanted) {
-        if wanted == Wanted::Nobody {
+        if wanted == Wanted::Nobody || self.workers() >= self.settings.workers {
             return;
         }
+        self.crew.join();
         match self.start_worker() {
             Ok(()) => {}
             // Each further one that is wanted tries again: told once.
@@ -183,20 +184,15 @@ impl<P: Protocol> Pool<P> {
     /// much to serve already, would call for others that are about to come.
     pub(crate) fn start_first_workers(self: &Arc<Self>, number: usize) -> io::Result<()> {
         (0..number).for_each(|_| self.crew.join());
-        for _ in 0..number {
-            let started = self.start_worker();
-            self.crew.leave();
-            started?;
-        }
-        Ok(())
+        (0..number).try_for_each(|_| self.start_worker())
     }
 
-    /// Starts a worker, unless there are as many as there may be.
+    /// Starts a worker that is counted already, unless there are as many as there may be.
     fn start_worker(self: &Arc<Self>) -> io::Result<()> {
         let Some(number) = one_more(&self.workers, self.settings.workers) else {
+            self.crew.leave();
             return Ok(());
         };
-        self.crew.join();
         let pool = Arc::clone(self);
         let started = thread::Builder::new()
             .name(format!("worker-{number}"))
