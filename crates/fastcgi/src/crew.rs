@@ -153,14 +153,15 @@ impl<E> Crew<E> {
     pub(crate) fn before_waiting(&self) -> Wanted {
         let mut state = self.lock();
         state.awake -= 1;
-        // Who polls may have begun before more was found besides, and sleeps till the next
-        // event.
-        let is_work = !state.ready.is_empty() || !state.again.is_empty();
-        let sleeps = usize::from(state.polling && is_work);
-        if state.present() > sleeps || state.ended {
+        if state.present() > usize::from(state.is_overslept()) || state.ended {
             return Wanted::Nobody;
         }
         self.call_one(state)
+    }
+
+    /// Whether there is something to serve, and who polls sleeps till the next event.
+    pub(crate) fn is_overslept(&self) -> bool {
+        self.lock().is_overslept()
     }
 
     /// The calling worker waits no longer, and will ask for its turn.
@@ -194,6 +195,11 @@ impl<E> State<E> {
     /// Workers that are awake or will be.
     fn present(&self) -> usize {
         self.awake + self.called
+    }
+
+    /// Whether who polls may have begun before more was found besides.
+    fn is_overslept(&self) -> bool {
+        self.polling && !(self.ready.is_empty() && self.again.is_empty())
     }
 }
 
@@ -328,7 +334,9 @@ mod tests {
         assert_eq!(crew.turn(), Turn::Serve(1));
         crew.join();
         assert_eq!(crew.turn(), POLL);
+        assert!(!crew.is_overslept());
         crew.also(2);
         assert_eq!(crew.before_waiting(), Wanted::OneMore);
+        assert!(crew.is_overslept(), "where there is no further one, who polls is to be woken");
     }
 }

@@ -25,6 +25,7 @@ use crate::peer::{Peer, Received};
 pub(crate) struct Poller<S> {
     epoll: OwnedFd,
     end: OwnedFd,
+    wake: OwnedFd,
     watched: Mutex<Watched<S>>,
 }
 
@@ -108,6 +109,9 @@ impl<S> Poller<S> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         epoll::add(&epoll, &end, EventData::new_u64(END), EventFlags::IN)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Edge-triggered: each write is an event, and nobody need read.
+        epoll::add(&epoll, &wake, EventData::new_u64(WAKE), LISTENER_EVENTS)?;
         let watched = Watched {
             peers: BTreeMap::new(),
             next: FIRST_PEER,
@@ -115,7 +119,7 @@ impl<S> Poller<S> {
             idle: IdlePeers::Stay,
             trouble: Trouble::default(),
         };
-        Ok(Self { epoll, end, watched: Mutex::new(watched) })
+        Ok(Self { epoll, end, wake, watched: Mutex::new(watched) })
     }
 
     /// Looks, or waits, for something to happen, and appends to `events` what has; perhaps
@@ -139,6 +143,7 @@ impl<S> Poller<S> {
         for event in found {
             match event.data.u64() {
                 END => return Polled::End,
+                WAKE => {}
                 token @ FIRST_PEER.. => {
                     events.extend(watched.wake(token, event.flags).map(Event::Peer));
                 }
@@ -275,6 +280,13 @@ impl<S> Poller<S> {
         }
     }
 
+    /// Wakes whoever polls, now or the next time.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = io::write(&self.wake, &1_u64.to_ne_bytes()) {
+            log::error!("who polls cannot be woken: error={error}");
+        }
+    }
+
     /// Wakes whoever polls, now and from now on.
     pub(crate) fn end(&self) {
         if let Err(error) = io::write(&self.end, &1_u64.to_ne_bytes()) {
@@ -336,7 +348,8 @@ const END_EVENTS: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(Ev
 /// As many as one worker serves before it looks again.
 const EVENTS_AT_ONCE: usize = 64;
 const END: u64 = 0;
-const FIRST_LISTENER: u64 = 1;
+const WAKE: u64 = 1;
+const FIRST_LISTENER: u64 = 2;
 const FIRST_PEER: u64 = 1 << 32;
 
 #[cfg(test)]
@@ -436,6 +449,17 @@ mod tests {
         poller.end();
         assert_eq!(poller.wait(Patience::Endless, &mut Vec::new()), Polled::End);
         assert_eq!(poller.wait(Patience::None, &mut Vec::new()), Polled::End);
+    }
+
+    #[test]
+    fn who_polls_is_woken_each_time_for_nothing_of_the_poller() {
+        let poller = Poller::<()>::new().unwrap();
+        for _ in 0..3 {
+            poller.wake();
+            let mut events = Vec::new();
+            assert_eq!(poller.wait(Patience::Endless, &mut events), Polled::Something);
+            assert!(events.is_empty(), "{events:?}");
+        }
     }
 
     #[test]

@@ -166,17 +166,22 @@ impl<P: Protocol> Pool<P> {
     }
 
     fn provide(self: &Arc<Self>, wanted: Wanted) {
-        if wanted == Wanted::Nobody || self.workers() >= self.settings.workers {
+        if wanted == Wanted::Nobody {
             return;
         }
-        self.crew.join();
-        match self.start_worker() {
-            Ok(()) => {}
-            // Each further one that is wanted tries again: told once.
-            Err(error) if !self.short_of_threads.swap(true, SeqCst) => {
-                log::warn!("no further worker: workers={} error={error}", self.workers());
+        if self.workers() < self.settings.workers {
+            self.crew.join();
+            match self.start_worker() {
+                Ok(()) => return,
+                // Each further one that is wanted tries again: told once.
+                Err(error) if !self.short_of_threads.swap(true, SeqCst) => {
+                    log::warn!("no further worker: workers={} error={error}", self.workers());
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
+        }
+        if self.crew.is_overslept() {
+            self.poller.wake();
         }
     }
 
