@@ -6,82 +6,31 @@
 //! another one takes its turn. So does one more where there is more to serve than one
 //! can, up to a worker for each processor.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use state::State;
+pub(crate) use state::{Patience, Turn, Wanted};
+
+#[cfg(test)]
+mod orders;
+mod state;
 
 /// The workers' agreement; `E` is what they are to see to.
 #[derive(Debug)]
 pub(crate) struct Crew<E> {
     state: Mutex<State<E>>,
     bell: Condvar,
-    /// Workers that may be awake at once where nobody waits.
-    processors: usize,
-}
-
-#[derive(Debug)]
-struct State<E> {
-    /// Found by whoever polled last, and seen to by nobody yet.
-    ready: VecDeque<E>,
-    /// To be seen to once more, after what else there may be.
-    again: VecDeque<E>,
-    /// Somebody polls.
-    polling: bool,
-    /// Workers that will come back for their next turn without waiting for anything
-    /// but the poller.
-    awake: usize,
-    /// Workers that sleep until they are called.
-    asleep: usize,
-    /// Of these, those called and not up yet.
-    called: usize,
-    ended: bool,
-}
-
-/// What a worker does next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn<E> {
-    /// See to this.
-    Serve(E),
-    /// Poll, and [tell](Crew::found) what there is.
-    Poll(Patience),
-    /// Go home.
-    End,
-}
-
-/// Whether who polls waits until there is something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    Endless,
-    /// There is something to do already.
-    None,
-}
-
-/// What a worker that waits, or has found much, leaves to its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Wanted {
-    /// Nothing: somebody is there.
-    Nobody,
-    /// One more worker, as none sleeps.
-    OneMore,
 }
 
 impl<E> Crew<E> {
+    /// `processors`: workers that may be awake at once where nobody waits.
     pub(crate) fn new(processors: usize) -> Self {
-        let state = State {
-            ready: VecDeque::new(),
-            again: VecDeque::new(),
-            polling: false,
-            awake: 0,
-            asleep: 0,
-            called: 0,
-            ended: false,
-        };
-        Self { state: Mutex::new(state), bell: Condvar::new(), processors }
+        Self { state: Mutex::new(State::new(processors)), bell: Condvar::new() }
     }
 
     /// A worker begins, and will ask for its turn.
     pub(crate) fn join(&self) {
-        self.lock().awake += 1;
+        self.lock().join();
     }
 
     /// A worker that has joined does not come. Who has counted on it may wait by now: one
@@ -94,69 +43,38 @@ impl<E> Crew<E> {
     pub(crate) fn turn(&self) -> Turn<E> {
         let mut state = self.lock();
         loop {
-            if state.ended {
-                state.awake -= 1;
-                return Turn::End;
+            if let Some(turn) = state.turn() {
+                return turn;
             }
-            if let Some(event) = state.ready.pop_front() {
-                return Turn::Serve(event);
+            while !state.gets_up() {
+                state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if !state.polling {
-                state.polling = true;
-                let nothing_to_do = state.again.is_empty();
-                let patience = if nothing_to_do { Patience::Endless } else { Patience::None };
-                return Turn::Poll(patience);
-            }
-            if let Some(event) = state.again.pop_front() {
-                return Turn::Serve(event);
-            }
-            state = self.sleep(state);
         }
-    }
-
-    fn sleep<'a>(&self, mut state: MutexGuard<'a, State<E>>) -> MutexGuard<'a, State<E>> {
-        state.awake -= 1;
-        state.asleep += 1;
-        while state.called == 0 && !state.ended {
-            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.called = state.called.saturating_sub(1);
-        state.asleep -= 1;
-        state.awake += 1;
-        state
     }
 
     /// The calling worker has polled, and found this.
     pub(crate) fn found(&self, events: impl Iterator<Item = E>) -> Wanted {
-        let mut state = self.lock();
-        let State { ready, again, polling, .. } = &mut *state;
-        *polling = false;
-        ready.extend(events);
-        ready.append(again);
-        if state.ready.len() <= ENOUGH_FOR_ONE || state.present() >= self.processors {
-            return Wanted::Nobody;
-        }
-        self.call_one(state)
+        self.calling(|state| state.found(events))
     }
 
     /// The calling worker has found this besides what it serves.
     pub(crate) fn also(&self, event: E) {
-        self.lock().ready.push_back(event);
+        self.lock().also(event);
     }
 
     /// Something is to be seen to once more, after all that is ready or can be found.
     pub(crate) fn again(&self, event: E) {
-        self.lock().again.push_back(event);
+        self.lock().again(event);
     }
 
     /// The calling worker is about to wait for something else than the poller.
     pub(crate) fn before_waiting(&self) -> Wanted {
-        let mut state = self.lock();
-        state.awake -= 1;
-        if state.present() > usize::from(state.is_overslept()) || state.ended {
-            return Wanted::Nobody;
-        }
-        self.call_one(state)
+        self.calling(State::before_waiting)
+    }
+
+    /// The calling worker waits no longer, and will ask for its turn.
+    pub(crate) fn after_waiting(&self) {
+        self.lock().join();
     }
 
     /// Whether there is something to serve, and who polls sleeps till the next event.
@@ -164,26 +82,20 @@ impl<E> Crew<E> {
         self.lock().is_overslept()
     }
 
-    /// The calling worker waits no longer, and will ask for its turn.
-    pub(crate) fn after_waiting(&self) {
-        self.lock().awake += 1;
-    }
-
     /// All workers go home when they ask for their turn, those that sleep at once. Who
     /// polls has to be woken too.
     pub(crate) fn end(&self) {
-        self.lock().ended = true;
+        self.lock().end();
         self.bell.notify_all();
     }
 
-    fn call_one(&self, mut state: MutexGuard<'_, State<E>>) -> Wanted {
-        if state.asleep == state.called {
-            return Wanted::OneMore;
+    fn calling(&self, change: impl FnOnce(&mut State<E>) -> Wanted) -> Wanted {
+        // Not while it is locked: who is called would have to wait.
+        let wanted = change(&mut self.lock());
+        if wanted == Wanted::Sleeper {
+            self.bell.notify_one();
         }
-        state.called += 1;
-        drop(state);
-        self.bell.notify_one();
-        Wanted::Nobody
+        wanted
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E>> {
@@ -191,23 +103,9 @@ impl<E> Crew<E> {
     }
 }
 
-impl<E> State<E> {
-    /// Workers that are awake or will be.
-    fn present(&self) -> usize {
-        self.awake + self.called
-    }
-
-    /// Whether who polls may have begun before more was found besides.
-    fn is_overslept(&self) -> bool {
-        self.polling && !(self.ready.is_empty() && self.again.is_empty())
-    }
-}
-
-/// What one worker serves while another one would only just wake up.
-const ENOUGH_FOR_ONE: usize = 16;
-
 #[cfg(test)]
 mod tests {
+    use super::state::ENOUGH_FOR_ONE;
     use super::*;
 
     const POLL: Turn<u32> = Turn::Poll(Patience::Endless);
@@ -265,7 +163,7 @@ mod tests {
         let turn = turn_of_another(&crew, || {
             assert_eq!(crew.found([1, 2].into_iter()), Wanted::Nobody);
             assert_eq!(crew.turn(), Turn::Serve(1));
-            assert_eq!(crew.before_waiting(), Wanted::Nobody);
+            assert_eq!(crew.before_waiting(), Wanted::Sleeper);
         });
         assert_eq!(turn, Turn::Serve(2));
         crew.after_waiting();
@@ -307,7 +205,7 @@ mod tests {
         let turn = turn_of_another(&crew, || {
             assert_eq!(crew.found(much().skip(1)), Wanted::Nobody);
             assert_eq!(crew.lock().called, 0, "one is enough for these");
-            assert_eq!(crew.found(std::iter::once(7)), Wanted::Nobody);
+            assert_eq!(crew.found(std::iter::once(7)), Wanted::Sleeper);
         });
         assert_eq!(turn, Turn::Serve(1));
         // Both are awake now.

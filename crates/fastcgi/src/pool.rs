@@ -166,20 +166,19 @@ impl<P: Protocol> Pool<P> {
     }
 
     fn provide(self: &Arc<Self>, wanted: Wanted) {
-        if wanted == Wanted::Nobody {
+        if wanted != Wanted::OneMore {
             return;
         }
         if self.workers() < self.settings.workers {
             self.crew.join();
-            match self.start_worker() {
-                Ok(()) => return,
+            if let Err(error) = self.start_worker()
                 // Each further one that is wanted tries again: told once.
-                Err(error) if !self.short_of_threads.swap(true, SeqCst) => {
-                    log::warn!("no further worker: workers={} error={error}", self.workers());
-                }
-                Err(_) => {}
+                && !self.short_of_threads.swap(true, SeqCst)
+            {
+                log::warn!("no further worker: workers={} error={error}", self.workers());
             }
         }
+        // Perhaps there is none: others may have been started in between.
         if self.crew.is_overslept() {
             self.poller.wake();
         }
