@@ -12,9 +12,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
+use crate::cache::unremoved::UNREMOVED;
 use crate::digest::sha256;
 use crate::hex;
 use crate::logging::{Trouble, quoted};
@@ -66,10 +67,15 @@ impl Disk {
         Self { folder, trouble: Trouble::new(log::Level::Warn) }
     }
 
-    /// Reads the answer to a question, whatever it may be.
+    /// Reads the answer to a question, whatever it may be, but for one that should have been
+    /// removed.
     pub fn read(&self, cert_id: &CertId<'_>) -> Option<CacheFile> {
+        let path = self.path(cert_id);
+        if UNREMOVED.contains(&path) && remove_file(path.clone()).is_err() {
+            return None;
+        }
         let read = || -> io::Result<CacheFile> {
-            let mut file = open(&self.path(cert_id))?;
+            let mut file = open(&path)?;
             let metadata = file.metadata()?;
             let mut der = Vec::with_capacity(1024);
             (&mut file).take(MAX_FILE).read_to_end(&mut der)?;
@@ -127,7 +133,9 @@ impl Disk {
     ) -> io::Result<()> {
         let path = self.path(cert_id);
         let file = write_beside(&path, der, confirmed)?;
-        file.persist(path).map(|_| ()).map_err(|error| error.error)
+        file.persist(&path).map_err(|error| error.error)?;
+        UNREMOVED.remove(&path);
+        Ok(())
     }
 
     /// As [`Disk::try_write`] where nothing is kept yet; `false`, something is, and stays.
@@ -142,8 +150,11 @@ impl Disk {
         confirmed: Timestamp,
     ) -> io::Result<bool> {
         let path = self.path(cert_id);
-        match write_beside(&path, der, confirmed)?.persist_noclobber(path) {
-            Ok(_) => Ok(true),
+        match write_beside(&path, der, confirmed)?.persist_noclobber(&path) {
+            Ok(_) => {
+                UNREMOVED.remove(&path);
+                Ok(true)
+            }
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error.error),
         }
@@ -181,7 +192,9 @@ impl Disk {
     pub fn is_removed(&self, cert_id: &CertId<'_>) -> bool {
         let path = self.path(cert_id);
         let is_gone = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-        fs::symlink_metadata(&path).is_err_and(is_gone) && path.parent().is_some_and(Path::is_dir)
+        UNREMOVED.contains(&path)
+            || (fs::symlink_metadata(&path).is_err_and(is_gone)
+                && path.parent().is_some_and(Path::is_dir))
     }
 
     /// Whether the file of an answer holds another one, or somebody has removed it.
@@ -192,13 +205,21 @@ impl Disk {
         }
     }
 
-    /// Removes an answer.
+    /// Removes an answer. One that cannot be removed is reported, and found no more by this
+    /// process.
     pub fn remove(&self, cert_id: &CertId<'_>) {
-        match fs::remove_file(self.path(cert_id)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.report("removing from", &error),
+        if let Err(error) = remove_file(self.path(cert_id)) {
+            self.report("removing from", &error);
         }
+    }
+
+    /// Whether the file of an answer could be removed. Where it could not, it may be there
+    /// although it is overtaken.
+    #[must_use]
+    pub fn can_remove(&self, cert_id: &CertId<'_>) -> bool {
+        let path = self.path(cert_id);
+        let folder = path.parent().unwrap_or(&path);
+        rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
     }
 
     /// Where the answer to a question is kept.
@@ -228,6 +249,20 @@ impl Disk {
 
     fn quoted_folder(&self) -> impl std::fmt::Display {
         quoted(self.folder.display())
+    }
+}
+
+/// Removes the file of an answer, or notes that it is there still.
+fn remove_file(path: PathBuf) -> io::Result<()> {
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            UNREMOVED.add(path);
+            Err(error)
+        }
+        _ => {
+            UNREMOVED.remove(&path);
+            Ok(())
+        }
     }
 }
 

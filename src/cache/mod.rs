@@ -22,6 +22,7 @@ pub mod kept;
 pub mod making;
 pub mod memory;
 pub mod survey;
+mod unremoved;
 
 pub use disk::Disk;
 use disk::{Confirmed, Written};
@@ -109,6 +110,10 @@ impl ResponseCache {
         };
         let validity = answer.response.validity;
         if !validity.contains(now) {
+            return None;
+        }
+        // Whoever has found out that it is overtaken would have left it there.
+        if answer.response.status == CertStatus::Good && !disk.can_remove(cert_id) {
             return None;
         }
         // A modification time in the future is a clock that went back: not confirmed.

@@ -27,6 +27,7 @@ mod monitoring;
 mod nginx;
 mod presigned;
 mod protocol;
+mod read_only;
 mod reload;
 mod renewing;
 mod sources;
