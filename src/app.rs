@@ -23,8 +23,8 @@ use crate::time::{Clock, SystemClock, Timestamp};
 mod stores;
 mod succession;
 
-use stores::Stores;
 pub use stores::crl;
+use stores::{Reading, Stores};
 use succession::{Candidate, Order, Succession};
 
 /// What lives as long as the process, through every reload.
@@ -62,9 +62,13 @@ impl Shared {
     /// For a process that starts with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        Self::reading(config, Reading::Ahead)
+    }
+
+    fn reading(config: &Config, reading: Reading) -> Self {
         let limits = &config.limits;
         let signing = Arc::new(Signing::new(limits.signing_threads, limits.signing_queue));
-        Self { signing, stores: Stores::default() }
+        Self { signing, stores: Stores::new(reading) }
     }
 }
 
@@ -144,7 +148,7 @@ pub fn responder_for_one(mut config: Config, keys: Keys) -> Result<(Responder, V
     }
     // Nothing else will be left of the answer.
     config.cache.files = Files::AtOnce;
-    responder(&config, &Shared::new(&config), keys)
+    responder(&config, &Shared::reading(&config, Reading::WhenAsked), keys)
 }
 
 /// Reads and checks a CA's certificate and who signs for it.

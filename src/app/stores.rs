@@ -17,8 +17,19 @@ use crate::time::SystemClock;
 /// The stores of files, as long as a responder has them. What one has read last so stays
 /// through a reload: a file that cannot be used then, or is older than that, takes no
 /// revocation back.
-#[derive(Default)]
-pub(super) struct Stores(Mutex<Vec<(StatusFile, Weak<dyn StatusStore>)>>);
+pub(super) struct Stores {
+    files: Mutex<Vec<(StatusFile, Weak<dyn StatusStore>)>>,
+    reading: Reading,
+}
+
+/// When the files of stores are read first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Before the first question.
+    Ahead,
+    /// For the first question about their CA.
+    WhenAsked,
+}
 
 /// What the store of a file is made of.
 #[derive(PartialEq, Eq)]
@@ -28,6 +39,11 @@ enum StatusFile {
 }
 
 impl Stores {
+    /// None yet.
+    pub fn new(reading: Reading) -> Self {
+        Self { files: Mutex::default(), reading }
+    }
+
     /// That of a CA, as it is configured.
     pub fn store(
         &self,
@@ -38,12 +54,22 @@ impl Stores {
             Database::Mysql(options) => Ok(Arc::new(Mysql::new(options))),
             Database::Sqlite(options) => Ok(Arc::new(Sqlite::open(options))),
             Database::Index(path) => self.of(StatusFile::Index(path.clone()), || {
-                Ok(Arc::new(IndexTxt::new(path, Arc::new(SystemClock))))
+                let index = IndexTxt::new(path, Arc::new(SystemClock));
+                if self.reading == Reading::Ahead {
+                    index.read_ahead();
+                }
+                Ok(Arc::new(index))
             }),
             Database::Crl(path, unlisted) => {
                 let ca_der = certificate.der().to_vec();
                 let file = StatusFile::Crl { path: path.clone(), unlisted, ca_der };
-                self.of(file, || Ok(Arc::new(crl(path, unlisted, certificate)?)))
+                self.of(file, || {
+                    let crl = crl(path, unlisted, certificate)?;
+                    if self.reading == Reading::Ahead {
+                        crl.read_ahead();
+                    }
+                    Ok(Arc::new(crl))
+                })
             }
         }
     }
@@ -54,7 +80,7 @@ impl Stores {
         file: StatusFile,
         make: impl FnOnce() -> Result<Arc<dyn StatusStore>>,
     ) -> Result<Arc<dyn StatusStore>> {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain(|(_, store)| store.strong_count() > 0);
         let known = files.iter().find(|(known, _)| *known == file);
         if let Some(store) = known.and_then(|(_, store)| store.upgrade()) {

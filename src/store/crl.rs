@@ -83,6 +83,11 @@ impl Crl {
         Self { file, unlisted, clock }
     }
 
+    /// Reads the file now, and not for the first question.
+    pub fn read_ahead(&self) {
+        self.file.read_ahead();
+    }
+
     /// What there is to say about the file.
     #[must_use]
     pub fn check(&self) -> Report {

@@ -54,6 +54,11 @@ impl IndexTxt {
         Self { file: Watched::new(&path, Changes::ByRename, clock, parse) }
     }
 
+    /// Reads the file now, and not for the first question.
+    pub fn read_ahead(&self) {
+        self.file.read_ahead();
+    }
+
     /// What there is to say about the file.
     #[must_use]
     pub fn check(&self) -> Report {

@@ -120,7 +120,7 @@ enum Settled {
 }
 
 impl<T> Watched<T> {
-    /// Reads the file; what is wrong is logged, as the file may come later.
+    /// Does not read the file yet.
     pub(super) fn new(
         path: &Path,
         changes: Changes,
@@ -137,16 +137,19 @@ impl<T> Watched<T> {
             named: None,
             failure: None,
         };
-        let watched = Self {
+        Self {
             path: path.to_owned(),
             changes,
             clock,
             parse: Box::new(parse),
             state: Mutex::new(state),
             trouble: Trouble::new(log::Level::Error),
-        };
-        let _is_logged = watched.get();
-        watched
+        }
+    }
+
+    /// Reads the file; what is wrong is logged, as the file may come later.
+    pub(super) fn read_ahead(&self) {
+        let _is_logged = self.get();
     }
 
     /// The content, as of now. Whoever asks while the file is being read waits for it.

@@ -302,6 +302,27 @@ fn a_web_server_that_hangs_up_is_no_panic() {
     assert!(stderr.contains("standard output") && !stderr.contains("panicked"), "{stderr}");
 }
 
+#[test]
+fn of_the_files_of_several_cas_that_of_the_one_asked_about_is_read() {
+    let world = World::new();
+    let other = Site::new(KeyKind::P256);
+    let of = |site: &Site, index: &str| {
+        let [ca, key] = ["ca.crt", "ca.key"].map(|name| site.path(name).display().to_string());
+        format!("[[issuer]]\ncertificate = {ca:?}\nkey = {key:?}\nindex = {index:?}\n")
+    };
+    let line = "V\t361231000000Z\t\t0A1B\tunknown\t/CN=good\n";
+    fs::write(world.site.path("index.txt"), line).unwrap();
+    let both = [of(&world.site, "index.txt"), of(&other, "missing.txt")].concat();
+    world.site.write_config(&format!("[log]\ntarget = \"stderr\"\n{both}"));
+    let output = world.post(&world.about("0a1b").der(), &[]);
+    assert_eq!(Answer::read(&Reply::of(&output).body).statuses(), ["good"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let output = world.post(&other.about("0a1b").der(), &[]);
+    assert_eq!(Reply::of(&output).body, TRY_LATER);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("missing.txt"), "{told}");
+}
+
 /// A site whose folder is the working directory of its CGI program.
 struct World {
     site: Site,
