@@ -242,6 +242,11 @@ impl<S> Poller<S> {
         watched.take_out(|resting| resting.waiting == Waiting::ForRequest)
     }
 
+    /// Takes out all connections on which nothing has come that nobody has taken yet.
+    pub(crate) fn dismiss_silent(&self) -> Vec<Box<Peer<S>>> {
+        self.lock().take_out(|resting| !matches!(resting.peer.look(), Received::Octets(_)))
+    }
+
     /// Takes out all connections.
     pub(crate) fn dismiss_all(&self) -> Vec<Box<Peer<S>>> {
         self.lock().take_out(|_| true)

@@ -94,7 +94,8 @@ pub struct Settings {
     /// Connections open at once, at least 1. One more takes the place of the one
     /// that has been idle for longest, or waits where there is none.
     pub connections: usize,
-    /// How long a request may take to come in, from its first octet to its last.
+    /// How long a request may take to come in, from its first octet to its last; two seconds
+    /// at the most once the server is to stop.
     pub read_timeout: Duration,
     /// How long a connection may be silent between requests.
     pub idle_timeout: Duration,
@@ -222,12 +223,16 @@ impl<P: Protocol> Server<P> {
 
     fn drain(&self) -> Stopped {
         let Pool { settings, progress, poller, .. } = &*self.pool;
-        let deadline = Instant::now() + settings.grace;
+        let start = Instant::now();
+        let deadline = start + settings.grace;
         self.pool.close_listeners();
         self.close_all(poller.dismiss_idle(|peer| worker::rests_until(peer, settings)));
         loop {
             let now = Instant::now();
             self.close_all(poller.sweep(now));
+            if now.saturating_duration_since(start) >= LAST_READING {
+                self.close_all(poller.dismiss_silent());
+            }
             if self.pool.open_connections() == 0 || now >= deadline {
                 break;
             }
@@ -253,6 +258,9 @@ impl<P: Protocol> Server<P> {
     }
 }
 
+/// At a stop, for requests that have not come in whole: who has sent an octet is not to hold
+/// up a restart for as long as it likes.
+const LAST_READING: Duration = Duration::from_secs(2);
 /// Workers started at once: one to serve, one to take its place when it has to wait.
 const FIRST_WORKERS: usize = 2;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(20);

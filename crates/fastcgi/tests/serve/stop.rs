@@ -148,6 +148,29 @@ fn a_stop_waits_no_longer_for_the_rest_of_a_request_than_ever() {
 }
 
 #[test]
+fn a_stop_waits_for_two_seconds_for_the_rest_of_a_request_however_it_comes() {
+    let mut server = Running::echo(Transport::Unix);
+    let (mut silent, mut slow) = (server.connect(), server.connect());
+    let octets = request(1, After::Keep, "/a", b"x");
+    silent.send(&octets[..1]);
+    slow.send(&octets[..1]);
+    // Once this one has its answer, the others rest.
+    server.connect().ask(&request(1, After::Close, "/b", b""));
+    let start = Instant::now();
+    server.handle().stop();
+    refuses(&server);
+    for octet in octets[1..].chunks(1).take(12) {
+        slow.send(octet);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    silent.expect_end();
+    slow.expect_end();
+    assert_eq!(server.wait(), Stopped::Finished);
+    let taken = start.elapsed();
+    assert!(taken > Duration::from_secs(1) && taken < Duration::from_secs(4), "{taken:?}");
+}
+
+#[test]
 fn a_stop_closes_idle_connections_and_ends_at_once() {
     let mut server = Running::echo(Transport::Unix);
     let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
