@@ -247,7 +247,8 @@ impl Disk {
         ));
     }
 
-    fn quoted_folder(&self) -> impl std::fmt::Display {
+    /// The folder of the signer, for messages.
+    pub(super) fn quoted_folder(&self) -> impl std::fmt::Display {
         quoted(self.folder.display())
     }
 }

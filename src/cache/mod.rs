@@ -102,8 +102,9 @@ impl ResponseCache {
         let kept = Kept::of(&file, cert_id).filter(|kept| is_ours(&kept.answer));
         let Some(Kept { answer, .. }) = kept else {
             self.foreign.begin(format_args!(
-                "cached answer is not ours as we sign now, signing anew: serial={}",
-                cert_id.serial()
+                "cached answer is not ours as we sign now, signing anew: serial={} folder={}",
+                cert_id.serial(),
+                disk.quoted_folder()
             ));
             disk.remove(cert_id);
             return None;

@@ -54,7 +54,7 @@ fn a_file_that_is_not_the_answer_is_never_given() {
         assert_ne!(answer.der, octets);
         assert_eq!(fs::read(&place).unwrap(), answer.der, "it is replaced");
     }
-    let line = "cached answer is not ours as we sign now, signing anew: serial=0a1b";
+    let line = "cached answer is not ours as we sign now, signing anew: serial=0a1b folder=";
     logged(&site.path("beside-0/serve.log"), line);
 }
 
