@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use fastcgi::connection::{Application, FastCgi, Limits, Request};
 use fastcgi::listener::Listener;
 use fastcgi::record::Stdout;
-use fastcgi::server::{Handle, Server, Stopped};
+use fastcgi::server::{Handle, Server, Settings, Stopped};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -51,15 +51,16 @@ impl log::Log for Log {
 }
 
 fn serve(path: &Path) -> (Handle, JoinHandle<io::Result<Stopped>>) {
-    serve_with(path, Echo)
+    serve_with(path, Echo, settings())
 }
 
 fn serve_with(
     path: &Path,
     application: impl Application,
+    settings: Settings,
 ) -> (Handle, JoinHandle<io::Result<Stopped>>) {
     let listener = Listener::inherited(UnixListener::bind(path).unwrap().into()).unwrap();
-    let mut server = Server::new(FastCgi::new(application, Limits::default()), settings()).unwrap();
+    let mut server = Server::new(FastCgi::new(application, Limits::default()), settings).unwrap();
     server.listen(listener).unwrap();
     let handle = server.handle();
     (handle, std::thread::spawn(move || server.run()))
@@ -158,6 +159,34 @@ fn without_descriptors_connections_wait_and_are_served_once_there_are_some() {
 
 // rule: FCG-3
 #[test]
+fn where_all_connections_are_in_the_middle_of_a_request_the_log_says_so() {
+    let _alone = alone();
+    let _ = log::set_logger(&LOG);
+    log::set_max_level(log::LevelFilter::Info);
+    LOG.0.lock().unwrap().clear();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let settings = Settings { connections: 2, ..settings() };
+    let (handle, thread) = serve_with(&path, Echo, settings);
+    let octets = request(1, After::Close, "/a", b"");
+    let mut clients = [(); 3].map(|()| connect(unconnected(), &path));
+    clients.iter_mut().for_each(|client| client.send(&octets[..1]));
+    wait_for_log("connections have to wait");
+    for client in &mut clients {
+        client.send(&octets[1..]);
+        assert_eq!(client.answer().text(), "/a pairs=2 ");
+    }
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    let log = LOG.0.lock().unwrap();
+    assert_eq!(log.len(), 2, "{log:?}");
+    let line = "WARN connections have to wait: all that may be are in use: connections=2";
+    assert_eq!(log[0], line);
+    assert!(log[1].starts_with("INFO connections are accepted again: failures="), "{log:?}");
+}
+
+// rule: FCG-3
+#[test]
 fn without_descriptors_an_idle_connection_makes_room() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +250,7 @@ fn octets_sent_during_a_request_wake_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let (go, may_go) = channel();
-    let (handle, thread) = serve_with(&path, Slow(Mutex::new(may_go)));
+    let (handle, thread) = serve_with(&path, Slow(Mutex::new(may_go)), settings());
     let whole = request(1, After::Keep, "/a", b"");
     let mut client = connect(unconnected(), &path);
     for part in [&whole[..20], &whole[20..], &whole[..20]] {

@@ -1,5 +1,6 @@
 //! Accepts connections, where there is room for them.
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{MutexGuard, PoisonError};
@@ -60,7 +61,7 @@ impl<P: Protocol> Pool<P> {
                 self.look_again(number); // others may wait behind it
             }
             Failure::NoRoom => {
-                self.report(error);
+                self.report(log::Level::Error, format_args!("error={}", io::Error::from(error)));
                 self.open.fetch_sub(1, SeqCst);
                 self.paused.store(true, SeqCst);
                 match self.poller.longest_idle(Instant::now()) {
@@ -92,6 +93,10 @@ impl<P: Protocol> Pool<P> {
         }
         self.open.fetch_sub(1, SeqCst);
         self.paused.store(true, SeqCst);
+        self.report(
+            log::Level::Warn,
+            format_args!("all that may be are in use: connections={limit}"),
+        );
         if self.open.load(SeqCst) < limit {
             self.resume(); // one has been closed in between
         }
@@ -99,11 +104,10 @@ impl<P: Protocol> Pool<P> {
         false
     }
 
-    fn report(&self, error: Errno) {
+    fn report(&self, level: log::Level, why: fmt::Arguments<'_>) {
         self.troubled.store(true, SeqCst);
-        let error = io::Error::from(error);
         if let Some(notice) = self.trouble().failed(Instant::now()) {
-            log::error!("connections have to wait: error={error}{notice}");
+            log::log!(level, "connections have to wait: {why}{notice}");
         }
     }
 
