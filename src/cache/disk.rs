@@ -37,6 +37,10 @@ pub struct CacheFile {
     pub modified: Timestamp,
 }
 
+/// A file that cannot be read now: no descriptor is left, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
 /// What became of an answer that was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -70,9 +74,18 @@ impl Disk {
     /// Reads the answer to a question, whatever it may be, but for one that should have been
     /// removed.
     pub fn read(&self, cert_id: &CertId<'_>) -> Option<CacheFile> {
+        self.try_read(cert_id).ok().flatten()
+    }
+
+    /// The same, where it matters whether there is none.
+    ///
+    /// # Errors
+    ///
+    /// There may be one, and it cannot be read now, which is reported.
+    pub fn try_read(&self, cert_id: &CertId<'_>) -> Result<Option<CacheFile>, Unreadable> {
         let path = self.path(cert_id);
-        if UNREMOVED.contains(&path) && remove_file(path.clone()).is_err() {
-            return None;
+        if UNREMOVED.holds_on_to(&path) {
+            return Ok(None);
         }
         let read = || -> io::Result<CacheFile> {
             let mut file = open(&path)?;
@@ -82,12 +95,11 @@ impl Disk {
             Ok(CacheFile { der, modified: timestamp(metadata.modified()?) })
         };
         match read() {
-            Ok(file) => Some(file),
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    self.report("reading", &error);
-                }
-                None
+                self.report("reading", &error);
+                Err(Unreadable)
             }
         }
     }
@@ -111,6 +123,8 @@ impl Disk {
                     "cache folder can be written again: folder={}",
                     self.quoted_folder()
                 ));
+                // Nobody may ask for those, and other processes would find them.
+                UNREMOVED.try_again();
                 if written { Written::Yes } else { Written::Not }
             }
             Err(error) => {
@@ -133,9 +147,8 @@ impl Disk {
     ) -> io::Result<()> {
         let path = self.path(cert_id);
         let file = write_beside(&path, der, confirmed)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        UNREMOVED.remove(&path);
-        Ok(())
+        let written = UNREMOVED.replace(&path, || file.persist(&path));
+        written.map(|_| ()).map_err(|error| error.error)
     }
 
     /// As [`Disk::try_write`] where nothing is kept yet; `false`, something is, and stays.
@@ -150,11 +163,9 @@ impl Disk {
         confirmed: Timestamp,
     ) -> io::Result<bool> {
         let path = self.path(cert_id);
-        match write_beside(&path, der, confirmed)?.persist_noclobber(&path) {
-            Ok(_) => {
-                UNREMOVED.remove(&path);
-                Ok(true)
-            }
+        let file = write_beside(&path, der, confirmed)?;
+        match UNREMOVED.replace(&path, || file.persist_noclobber(&path)) {
+            Ok(_) => Ok(true),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error.error),
         }
@@ -197,11 +208,13 @@ impl Disk {
                 && path.parent().is_some_and(Path::is_dir))
     }
 
-    /// Whether the file of an answer holds another one, or somebody has removed it.
+    /// Whether the file of an answer holds another one, or somebody has removed it; or nobody
+    /// can tell.
     pub fn is_replaced(&self, cert_id: &CertId<'_>, der: &[u8]) -> bool {
-        match self.read(cert_id) {
-            Some(file) => file.der != der,
-            None => self.is_removed(cert_id),
+        match self.try_read(cert_id) {
+            Ok(Some(file)) => file.der != der,
+            Ok(None) => self.is_removed(cert_id),
+            Err(Unreadable) => true,
         }
     }
 
@@ -219,7 +232,7 @@ impl Disk {
     pub fn can_remove(&self, cert_id: &CertId<'_>) -> bool {
         let path = self.path(cert_id);
         let folder = path.parent().unwrap_or(&path);
-        rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+        rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::empty()).is_ok()
     }
 
     /// Where the answer to a question is kept.
@@ -329,3 +342,49 @@ const BESIDE_SERIAL: usize = BUCKET_DIGITS + "/-.der".len() + SHORT_HASH_DIGITS;
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Far more than an answer about one certificate takes.
 pub(super) const MAX_FILE: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ocsp::IssuerHashes;
+    use crate::serial::Serial;
+
+    // rule: ANS-6
+    #[test]
+    fn what_could_not_be_removed_is_removed_when_it_is_asked_for_or_anything_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
+        let path = disk.path(&overtaken);
+        let is_overtaken = || {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"good").unwrap();
+            UNREMOVED.add(path.clone());
+            assert!(disk.is_removed(&overtaken));
+        };
+        is_overtaken();
+        assert!(disk.read(&overtaken).is_none() && !path.exists());
+        is_overtaken();
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert!(!path.exists());
+        // One that is written later is another one.
+        is_overtaken();
+        assert_eq!(disk.write(&overtaken, b"revoked", Timestamp::EPOCH), Written::Yes);
+        assert_eq!(disk.read(&overtaken).map(|file| file.der), Some(b"revoked".to_vec()));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_cannot_be_read_may_be_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        assert!(matches!(disk.try_read(&cert_id), Ok(None)));
+        // Opened, and not read.
+        fs::create_dir_all(disk.path(&cert_id)).unwrap();
+        assert!(matches!(disk.try_read(&cert_id), Err(Unreadable)));
+        assert!(disk.is_replaced(&cert_id, b"good"));
+    }
+}

@@ -25,7 +25,7 @@ pub mod survey;
 mod unremoved;
 
 pub use disk::Disk;
-use disk::{Confirmed, Written};
+use disk::{Confirmed, Unreadable, Written};
 pub use entry::{Entry, SignerTag};
 pub use kept::Kept;
 pub use making::Making;
@@ -271,11 +271,16 @@ impl ResponseCache {
         in_memory: impl FnOnce(&Entry) -> bool,
         on_disk: impl FnOnce(&Kept<'_>) -> bool,
     ) {
-        if let Some(disk) = &self.disk
-            && let Some(file) = disk.read(cert_id)
-            && Kept::of(&file, cert_id).is_none_or(|kept| on_disk(&kept))
-        {
-            disk.remove(cert_id);
+        if let Some(disk) = &self.disk {
+            let is_to_go = match disk.try_read(cert_id) {
+                Ok(Some(file)) => Kept::of(&file, cert_id).is_none_or(|kept| on_disk(&kept)),
+                Ok(None) => false,
+                // It may say anything.
+                Err(Unreadable) => true,
+            };
+            if is_to_go {
+                disk.remove(cert_id);
+            }
         }
         // In this order: who has found the file a moment ago either has it in memory by now, or
         // is told before that.
@@ -389,5 +394,21 @@ mod tests {
         let absence = Basis::Absence { until: at(20) };
         cache.put(&cert_id, entry(CertStatus::Good), Some(&older), absence);
         assert!(cache.disk().unwrap().read(&cert_id).is_none());
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_cannot_be_read_is_forgotten_whatever_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Arc::new(Memory::new(1 << 20));
+        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let disk = cache.disk().unwrap();
+        // Opened, and neither read nor removed.
+        std::fs::create_dir_all(disk.path(&cert_id)).unwrap();
+        assert!(!disk.is_removed(&cert_id));
+        cache.forget_unless(&cert_id, Some(CertStatus::Good));
+        assert!(disk.is_removed(&cert_id));
     }
 }

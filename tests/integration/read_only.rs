@@ -123,11 +123,13 @@ fn told_revoked() -> String {
 const OVERTAKEN: &str = "0a1b";
 const UNTOUCHED: &str = "0c04";
 const REVOKED: &str = "ff02";
-/// Becomes what the file asks for that appears beside the configuration.
+/// Becomes what the file asks for that appears beside the configuration, as long as that is
+/// there. (`remount` of the mount point alone repeats options that only root may give.)
 const MOUNT: &str = "mount -t tmpfs none cache && { (
-    for _ in $(seq 1000); do
+    while [ -e config.toml ]; do
         for mode in ro rw; do
-            [ ! -e $mode ] || { mount -o remount,$mode cache && mv $mode $mode.done; }
+            [ ! -e $mode ] ||
+                { mount -t tmpfs -o remount,$mode none cache && mv $mode $mode.done; }
         done
         sleep 0.02
     done) & }";
