@@ -12,7 +12,7 @@ use crate::store::mysql::errors::words;
 /// A connection with its session set up.
 pub(super) struct Session {
     pub conn: Conn,
-    /// When a server that may be a member of a group was last known not to be out of it.
+    /// When a server that has a group was last known not to be out of it.
     joined: Option<Instant>,
 }
 
@@ -94,10 +94,12 @@ pub(super) fn set_up(mut conn: Conn, timeout: Duration) -> Result<Session, Strin
 /// What is left to do where the server may be a member of a group of MySQL servers.
 fn as_member(mut conn: Conn, seconds: u64) -> Result<Session, String> {
     let begun = Instant::now();
-    let is_out = is_out_of_its_group(&mut conn).ok().flatten();
-    if is_out == Some(true) {
-        return Err(NO_MEMBER.into());
-    }
+    let is_out = match is_out_of_its_group(&mut conn) {
+        Ok(Some(true)) => return Err(NO_MEMBER.into()),
+        Ok(is_out) => is_out,
+        Err(mysql::Error::MySqlError(error)) if NOT_TOLD.contains(&error.code) => None,
+        Err(error) => return Err(words(&error)),
+    };
     // Fails where the server knows of no groups.
     let _ = conn.query_drop(format!(
         "SET wait_timeout = CAST(IF(@@GLOBAL.group_replication_group_name <> '', \
@@ -106,12 +108,12 @@ fn as_member(mut conn: Conn, seconds: u64) -> Result<Session, String> {
     Ok(Session { conn, joined: is_out.map(|_| begun) })
 }
 
-/// Whether a server of MySQL has a group and has not joined it. Fails where it knows of no
-/// groups, or does not tell this account.
+/// Whether a server of MySQL that has a group has not joined it; `None` where it has none. Fails
+/// where it knows of no groups, or does not tell this account.
 pub(super) fn is_out_of_its_group(conn: &mut Conn) -> mysql::Result<Option<bool>> {
-    let question = "SELECT COALESCE(@@GLOBAL.group_replication_group_name, '') <> '' AND NOT EXISTS \
-                    (SELECT * FROM performance_schema.replication_group_members \
-                    WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE')";
+    let question = "SELECT IF(COALESCE(@@GLOBAL.group_replication_group_name, '') = '', NULL, \
+                    NOT EXISTS (SELECT * FROM performance_schema.replication_group_members \
+                    WHERE member_id = @@GLOBAL.server_uuid AND member_state = 'ONLINE'))";
     first(conn, question)
 }
 
@@ -126,6 +128,9 @@ pub(super) fn first<T: FromValue>(conn: &mut Conn, question: &str) -> mysql::Res
 const AUTOCOMMIT: &str = "autocommit = 0, autocommit = 1";
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
+/// ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
+/// ER_NO_SUCH_TABLE and ER_UNKNOWN_SYSTEM_VARIABLE.
+const NOT_TOLD: [u16; 5] = [1044, 1142, 1143, 1146, UNKNOWN_VARIABLE];
 const NO_MEMBER: &str = "it is no member of its group at present";
 /// To ask costs as much as a question about a serial.
 const MEMBERSHIP_BELIEVED: Duration = Duration::from_secs(1);
