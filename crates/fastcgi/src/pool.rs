@@ -416,4 +416,22 @@ mod tests {
             drop(theirs);
         }
     }
+
+    #[test]
+    fn who_polls_is_woken_for_what_is_left_where_no_further_worker_may_be() {
+        let settings = Settings { workers: 1, ..Settings::default() };
+        let pool = Arc::new(Pool::new(ClosesAtOnce, settings).unwrap());
+        pool.workers.store(1, SeqCst);
+        pool.crew.join();
+        let polling = Arc::clone(&pool);
+        let (sender, served) = std::sync::mpsc::channel();
+        thread::spawn(move || sender.send(polling.next(&mut Vec::new()).is_some()));
+        // Another one serves, finds more besides, and waits once the first one polls.
+        pool.crew.join();
+        thread::sleep(Duration::from_millis(200));
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        pool.crew.also(Event::Peer(Box::new(Peer::new(ours.into(), Held::default()))));
+        pool.before_waiting();
+        assert_eq!(served.recv_timeout(Duration::from_secs(20)), Ok(true));
+    }
 }

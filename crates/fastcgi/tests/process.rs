@@ -169,8 +169,11 @@ fn where_all_connections_are_in_the_middle_of_a_request_the_log_says_so() {
     let settings = Settings { connections: 2, ..settings() };
     let (handle, thread) = serve_with(&path, Echo, settings);
     let octets = request(1, After::Close, "/a", b"");
-    let mut clients = [(); 3].map(|()| connect(unconnected(), &path));
-    clients.iter_mut().for_each(|client| client.send(&octets[..1]));
+    let mut clients = [(); 3].map(|()| {
+        let mut client = connect(unconnected(), &path);
+        client.send(&octets[..1]);
+        client
+    });
     wait_for_log("connections have to wait");
     for client in &mut clients {
         client.send(&octets[1..]);

@@ -159,15 +159,15 @@ fn a_stop_waits_for_two_seconds_for_the_rest_of_a_request_however_it_comes() {
     let start = Instant::now();
     server.handle().stop();
     refuses(&server);
-    for octet in octets[1..].chunks(1).take(12) {
+    for octet in octets[1..].chunks(1).take(5) {
         slow.send(octet);
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(50));
     }
     silent.expect_end();
+    assert!(start.elapsed() > Duration::from_millis(1900), "{:?}", start.elapsed());
     slow.expect_end();
     assert_eq!(server.wait(), Stopped::Finished);
-    let taken = start.elapsed();
-    assert!(taken > Duration::from_secs(1) && taken < Duration::from_secs(4), "{taken:?}");
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
 }
 
 #[test]
