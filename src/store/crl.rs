@@ -69,7 +69,7 @@ struct NotNow {
 }
 
 impl Crl {
-    /// Reads and verifies the file; what is wrong is logged, as the file may come later.
+    /// Does not read the file yet.
     #[must_use]
     pub fn new(options: Options, clock: Arc<dyn Clock>) -> Self {
         let Options { path, unlisted, issuer } = options;
@@ -83,7 +83,8 @@ impl Crl {
         Self { file, unlisted, clock }
     }
 
-    /// Reads the file now, and not for the first question.
+    /// Reads and verifies the file now, and not for the first question; what is wrong is logged,
+    /// as the file may come later.
     pub fn read_ahead(&self) {
         self.file.read_ahead();
     }

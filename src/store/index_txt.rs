@@ -41,7 +41,7 @@ enum Line {
 }
 
 impl IndexTxt {
-    /// Reads the file; what is wrong is logged, as the file may come later.
+    /// Does not read the file yet.
     #[must_use]
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
         let parse = |octets: &[u8], _: Option<&Index>| {
@@ -54,7 +54,8 @@ impl IndexTxt {
         Self { file: Watched::new(&path, Changes::ByRename, clock, parse) }
     }
 
-    /// Reads the file now, and not for the first question.
+    /// Reads the file now, and not for the first question; what is wrong is logged, as the file
+    /// may come later.
     pub fn read_ahead(&self) {
         self.file.read_ahead();
     }
