@@ -19,6 +19,9 @@ use rustix::io::{self, Errno};
 use crate::accept::Trouble;
 use crate::crew::Patience;
 use crate::peer::{Peer, Received};
+use watched::{END_EVENTS, IdlePeers, Resting, State, Watched};
+
+mod watched;
 
 /// Where one worker waits for all.
 #[derive(Debug)]
@@ -64,44 +67,6 @@ pub(crate) enum Rest<S> {
     Woken(Box<Peer<S>>),
     /// It may not stay.
     Refused(Box<Peer<S>>),
-}
-
-#[derive(Debug)]
-struct Watched<S> {
-    /// By a number that only grows, so that a late event finds no other connection.
-    peers: BTreeMap<u64, State<S>>,
-    next: u64,
-    /// Counts what has been put to rest.
-    rests: u64,
-    idle: IdlePeers,
-    /// The system has no room to watch a further one.
-    trouble: Trouble,
-}
-
-#[derive(Debug)]
-enum State<S> {
-    Resting(Resting<S>),
-    /// Somebody serves it; what has come since then.
-    Served {
-        missed: EventFlags,
-    },
-}
-
-#[derive(Debug)]
-struct Resting<S> {
-    /// In a box, as it changes hands several times for each request.
-    peer: Box<Peer<S>>,
-    waiting: Waiting,
-    deadline: Instant,
-    /// The smaller, the longer it rests.
-    since: u64,
-}
-
-/// Whether connections without a request may stay.
-#[derive(Debug)]
-enum IdlePeers {
-    Stay,
-    Leave,
 }
 
 impl<S> Poller<S> {
@@ -304,52 +269,12 @@ impl<S> Poller<S> {
     }
 }
 
-impl<S> Watched<S> {
-    /// The connection that something has come from, unless somebody serves it already or
-    /// it is gone.
-    fn wake(&mut self, token: u64, flags: EventFlags) -> Option<Box<Peer<S>>> {
-        let state = self.peers.get_mut(&token)?;
-        match std::mem::replace(state, State::Served { missed: EventFlags::empty() }) {
-            State::Resting(mut resting) => {
-                // The end may be there behind octets, and is told once.
-                resting.peer.ending |= flags.intersects(END_EVENTS);
-                Some(resting.peer)
-            }
-            State::Served { missed } => {
-                *state = State::Served { missed: missed | flags };
-                None
-            }
-        }
-    }
-
-    fn resting(&self) -> impl Iterator<Item = (u64, &Resting<S>)> {
-        self.peers.iter().filter_map(|(token, state)| match state {
-            State::Resting(resting) => Some((*token, resting)),
-            State::Served { .. } => None,
-        })
-    }
-
-    fn remove(&mut self, token: u64) -> Option<Box<Peer<S>>> {
-        match self.peers.remove(&token)? {
-            State::Resting(resting) => Some(resting.peer),
-            State::Served { .. } => None,
-        }
-    }
-
-    fn take_out(&mut self, which: impl Fn(&Resting<S>) -> bool) -> Vec<Box<Peer<S>>> {
-        let chosen = self.resting().filter(|(_, resting)| which(resting));
-        let tokens: Vec<u64> = chosen.map(|(token, _)| token).collect();
-        tokens.into_iter().filter_map(|token| self.remove(token)).collect()
-    }
-}
-
 fn listener_data(number: usize) -> EventData {
     EventData::new_u64(FIRST_LISTENER.saturating_add(number as u64))
 }
 
 const LISTENER_EVENTS: EventFlags = EventFlags::IN.union(EventFlags::ET);
 const PEER_EVENTS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
-const END_EVENTS: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 /// As many as one worker serves before it looks again.
 const EVENTS_AT_ONCE: usize = 64;
 const END: u64 = 0;
