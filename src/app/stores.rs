@@ -54,22 +54,12 @@ impl Stores {
             Database::Mysql(options) => Ok(Arc::new(Mysql::new(options))),
             Database::Sqlite(options) => Ok(Arc::new(Sqlite::open(options))),
             Database::Index(path) => self.of(StatusFile::Index(path.clone()), || {
-                let index = IndexTxt::new(path, Arc::new(SystemClock));
-                if self.reading == Reading::Ahead {
-                    index.read_ahead();
-                }
-                Ok(Arc::new(index))
+                Ok(Arc::new(IndexTxt::new(path, Arc::new(SystemClock))))
             }),
             Database::Crl(path, unlisted) => {
                 let ca_der = certificate.der().to_vec();
                 let file = StatusFile::Crl { path: path.clone(), unlisted, ca_der };
-                self.of(file, || {
-                    let crl = crl(path, unlisted, certificate)?;
-                    if self.reading == Reading::Ahead {
-                        crl.read_ahead();
-                    }
-                    Ok(Arc::new(crl))
-                })
+                self.of(file, || Ok(Arc::new(crl(path, unlisted, certificate)?)))
             }
         }
     }
@@ -87,6 +77,9 @@ impl Stores {
             return Ok(store);
         }
         let store = make()?;
+        if self.reading == Reading::Ahead {
+            store.read_ahead();
+        }
         files.push((file, Arc::downgrade(&store)));
         Ok(store)
     }

@@ -35,6 +35,18 @@ pub struct CacheFile {
     pub der: Vec<u8>,
     /// The last confirmation.
     pub modified: Timestamp,
+    /// Where it was found.
+    pub path: PathBuf,
+}
+
+impl CacheFile {
+    /// Whether it could be removed. Where it could not, it may be there although it is
+    /// overtaken.
+    #[must_use]
+    pub fn is_removable(&self) -> bool {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::empty()).is_ok()
+    }
 }
 
 /// A file that cannot be read now: no descriptor is left, say.
@@ -92,7 +104,7 @@ impl Disk {
             let metadata = file.metadata()?;
             let mut der = Vec::with_capacity(1024);
             (&mut file).take(MAX_FILE).read_to_end(&mut der)?;
-            Ok(CacheFile { der, modified: timestamp(metadata.modified()?) })
+            Ok(CacheFile { der, modified: timestamp(metadata.modified()?), path })
         };
         match read() {
             Ok(file) => Ok(Some(file)),
@@ -175,12 +187,13 @@ impl Disk {
     /// holds `der`: another process may have put another answer there.
     pub fn confirm(&self, cert_id: &CertId<'_>, der: &[u8], confirmed: Timestamp) -> Confirmed {
         let confirm = || -> io::Result<Confirmed> {
-            let mut file = open(&self.path(cert_id))?;
+            let path = self.path(cert_id);
+            let mut file = open(&path)?;
             let mut found = Vec::with_capacity(der.len() + 1);
             (&mut file).take(MAX_FILE).read_to_end(&mut found)?;
             let modified = timestamp(file.metadata()?.modified()?);
             if found != der {
-                return Ok(Confirmed::Other(CacheFile { der: found, modified }));
+                return Ok(Confirmed::Other(CacheFile { der: found, modified, path }));
             }
             // One in the future is a clock that was ahead; it would count once that is past.
             if modified < confirmed || modified > SystemClock.now() {
@@ -224,15 +237,6 @@ impl Disk {
         if let Err(error) = remove_file(self.path(cert_id)) {
             self.report("removing from", &error);
         }
-    }
-
-    /// Whether the file of an answer could be removed. Where it could not, it may be there
-    /// although it is overtaken.
-    #[must_use]
-    pub fn can_remove(&self, cert_id: &CertId<'_>) -> bool {
-        let path = self.path(cert_id);
-        let folder = path.parent().unwrap_or(&path);
-        rustix::fs::accessat(CWD, folder, Access::WRITE_OK, AtFlags::empty()).is_ok()
     }
 
     /// Where the answer to a question is kept.

@@ -72,7 +72,7 @@ mod tests {
         };
         let to_be_signed = answer.to_be_signed().unwrap();
         let der = assemble(&to_be_signed, SignatureAlgorithm::Ed25519, b"signature", None);
-        let file = CacheFile { der: der.unwrap(), modified: at(15) };
+        let file = CacheFile { der: der.unwrap(), modified: at(15), path: "file".into() };
         let kept = Kept::of(&file, &cert_id).unwrap();
         let is_seen_later = |seen, now| kept.is_seen_later(CertStatus::Good, at(seen), at(now));
         assert_eq!([14, 15, 19, 20].map(|now| is_seen_later(14, now)), [false, true, true, false]);

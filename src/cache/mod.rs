@@ -114,7 +114,7 @@ impl ResponseCache {
             return None;
         }
         // Whoever has found out that it is overtaken would have left it there.
-        if answer.response.status == CertStatus::Good && !disk.can_remove(cert_id) {
+        if answer.response.status == CertStatus::Good && !file.is_removable() {
             return None;
         }
         // A modification time in the future is a clock that went back: not confirmed.

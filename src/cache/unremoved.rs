@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Of this process; no more than there are files.
 pub(super) struct Unremoved {
@@ -25,49 +25,41 @@ impl Unremoved {
 
     /// The file is there still.
     pub(super) fn add(&self, path: PathBuf) {
-        let mut paths = self.paths();
-        paths.insert(path);
-        self.any.store(true, Ordering::Release);
+        self.change(|paths| paths.insert(path));
     }
 
     /// The file is gone.
     pub(super) fn remove(&self, path: &Path) {
-        if self.any.load(Ordering::Acquire) {
-            let mut paths = self.paths();
-            paths.remove(path);
-            self.any.store(!paths.is_empty(), Ordering::Release);
+        if self.contains(path) {
+            self.change(|paths| paths.remove(path));
         }
+    }
+
+    /// Whether the file should not be there.
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        self.any.load(Ordering::Acquire) && self.change(|paths| paths.contains(path))
     }
 
     /// Whether the file should not be there, and cannot be removed now either.
     pub(super) fn holds_on_to(&self, path: &Path) -> bool {
-        if !self.any.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut paths = self.paths();
-        if !paths.contains(path) {
-            return false;
-        }
-        if !is_gone(path) {
-            return true;
-        }
-        paths.remove(path);
-        self.any.store(!paths.is_empty(), Ordering::Release);
-        false
+        self.contains(path)
+            && self.change(|paths| {
+                if paths.contains(path) && is_gone(path) {
+                    paths.remove(path);
+                }
+                paths.contains(path)
+            })
     }
 
     /// Removes those that can be removed by now.
     pub(super) fn try_again(&self) {
         if self.any.load(Ordering::Acquire) {
-            let mut paths = self.paths();
-            // Where one cannot be, the others hardly can.
-            while let Some(path) = paths.pop_first() {
-                if !is_gone(&path) {
-                    paths.insert(path);
-                    break;
+            self.change(|paths| {
+                // Where one cannot be, the others hardly can.
+                while paths.first().is_some_and(|path| is_gone(path)) {
+                    paths.pop_first();
                 }
-            }
-            self.any.store(!paths.is_empty(), Ordering::Release);
+            });
         }
     }
 
@@ -77,23 +69,21 @@ impl Unremoved {
         path: &Path,
         write: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.contains(path) {
             return write();
         }
-        let mut paths = self.paths();
-        let written = write()?;
-        paths.remove(path);
+        self.change(|paths| {
+            let written = write()?;
+            paths.remove(path);
+            Ok(written)
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut paths);
         self.any.store(!paths.is_empty(), Ordering::Release);
-        Ok(written)
-    }
-
-    /// Whether the file should not be there.
-    pub(super) fn contains(&self, path: &Path) -> bool {
-        self.any.load(Ordering::Acquire) && self.paths().contains(path)
-    }
-
-    fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+        outcome
     }
 }
 

@@ -83,12 +83,6 @@ impl Crl {
         Self { file, unlisted, clock }
     }
 
-    /// Reads and verifies the file now, and not for the first question; what is wrong is logged,
-    /// as the file may come later.
-    pub fn read_ahead(&self) {
-        self.file.read_ahead();
-    }
-
     /// What there is to say about the file.
     #[must_use]
     pub fn check(&self) -> Report {
@@ -162,6 +156,10 @@ impl StatusStore for Crl {
     }
 
     /// What is revoked: a CRL does not tell what else there is.
+    fn read_ahead(&self) {
+        self.file.read_ahead();
+    }
+
     fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         if wanted > Wanted::Serials {
             return Err(WalkError::NoDates(format!(

@@ -54,12 +54,6 @@ impl IndexTxt {
         Self { file: Watched::new(&path, Changes::ByRename, clock, parse) }
     }
 
-    /// Reads the file now, and not for the first question; what is wrong is logged, as the file
-    /// may come later.
-    pub fn read_ahead(&self) {
-        self.file.read_ahead();
-    }
-
     /// What there is to say about the file.
     #[must_use]
     pub fn check(&self) -> Report {
@@ -100,6 +94,10 @@ impl StatusStore for IndexTxt {
             }),
             (None, Age::Current) => Ok(None),
         }
+    }
+
+    fn read_ahead(&self) {
+        self.file.read_ahead();
     }
 
     fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {

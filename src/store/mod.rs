@@ -47,6 +47,10 @@ pub trait StatusStore: Send + Sync {
         each.collect()
     }
 
+    /// Reads what it keeps in memory now, and not for the first question; what is wrong is
+    /// logged, as it may come later.
+    fn read_ahead(&self) {}
+
     /// Goes through all certificates that it has.
     ///
     /// # Errors

@@ -14,12 +14,7 @@ use crate::support::{eventually, free_port, logged};
 // rule: ANS-6
 #[test]
 fn what_is_overtaken_and_cannot_be_removed_is_given_no_more() {
-    let world = World::new();
-    assert_eq!(world.told(OVERTAKEN), "good");
-    world.remount("ro");
-    world.site.set_status(OVERTAKEN, revoked(RevocationReason::KeyCompromise));
-    assert_eq!(world.told_by_nonce(OVERTAKEN), told_revoked());
-    world.hide_store();
+    let world = World::with_what_is_overtaken();
     assert_eq!(world.told(OVERTAKEN), "tryLater");
     world.remount("rw");
     assert_eq!(world.told(OVERTAKEN), "tryLater", "it is there still");
@@ -32,12 +27,7 @@ fn what_is_overtaken_and_cannot_be_removed_is_given_no_more() {
 // rule: ANS-6
 #[test]
 fn a_reload_forgets_nothing_of_what_could_not_be_removed() {
-    let world = World::new();
-    assert_eq!(world.told(OVERTAKEN), "good");
-    world.remount("ro");
-    world.site.set_status(OVERTAKEN, revoked(RevocationReason::KeyCompromise));
-    assert_eq!(world.told_by_nonce(OVERTAKEN), told_revoked());
-    world.hide_store();
+    let world = World::with_what_is_overtaken();
     world.remount("rw");
     world.reload();
     assert_eq!(world.told(OVERTAKEN), "tryLater");
@@ -78,6 +68,17 @@ impl World {
         let config = site.configure(&format!("port = {port}\n[cache]\nfreshness = \"0s\"\n"));
         let responder = Running::start_mounted(&config, port, MOUNT);
         Self { site, responder }
+    }
+
+    /// Whose folder is read-only when it tells of a revocation, and whose store goes away then.
+    fn with_what_is_overtaken() -> Self {
+        let world = Self::new();
+        assert_eq!(world.told(OVERTAKEN), "good");
+        world.remount("ro");
+        world.site.set_status(OVERTAKEN, revoked(RevocationReason::KeyCompromise));
+        assert_eq!(world.told_by_nonce(OVERTAKEN), told_revoked());
+        world.hide_store();
+        world
     }
 
     /// `ro` or `rw`.

@@ -108,6 +108,12 @@ fn cpu_time_at_rest() -> Duration {
     cpu_time() - before
 }
 
+fn begin_log() {
+    let _ = log::set_logger(&LOG);
+    log::set_max_level(log::LevelFilter::Info);
+    LOG.0.lock().unwrap().clear();
+}
+
 fn wait_for_log(text: &str) {
     let start = Instant::now();
     while !LOG.0.lock().unwrap().iter().any(|line| line.contains(text)) {
@@ -120,9 +126,7 @@ fn wait_for_log(text: &str) {
 #[test]
 fn without_descriptors_connections_wait_and_are_served_once_there_are_some() {
     let _alone = alone();
-    let _ = log::set_logger(&LOG);
-    log::set_max_level(log::LevelFilter::Info);
-    LOG.0.lock().unwrap().clear();
+    begin_log();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let (handle, thread) = serve(&path);
@@ -161,9 +165,7 @@ fn without_descriptors_connections_wait_and_are_served_once_there_are_some() {
 #[test]
 fn where_all_connections_are_in_the_middle_of_a_request_the_log_says_so() {
     let _alone = alone();
-    let _ = log::set_logger(&LOG);
-    log::set_max_level(log::LevelFilter::Info);
-    LOG.0.lock().unwrap().clear();
+    begin_log();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let settings = Settings { connections: 2, ..settings() };
