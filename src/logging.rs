@@ -8,7 +8,6 @@
 mod queue;
 mod sink;
 mod text;
-mod trouble;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,6 @@ use crate::time::{Clock, SystemClock};
 use queue::{Line, Queue};
 use sink::{Form, Sink, Syslog};
 pub use text::{chain, quoted};
-pub use trouble::Trouble;
 
 /// Where the lines go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -14,11 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
+use trouble::Trouble;
 
 use crate::cache::unremoved::UNREMOVED;
 use crate::digest::sha256;
 use crate::hex;
-use crate::logging::{Trouble, quoted};
+use crate::logging::quoted;
 use crate::ocsp::CertId;
 use crate::time::{Clock, SystemClock, Timestamp};
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use trouble::Trouble;
 
-use crate::logging::Trouble;
 use crate::ocsp::CertId;
 use crate::ocsp::response::SignedAnswer;
 use crate::serial::Serial;

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use crate::logging::Trouble;
+use trouble::Trouble;
+
 use crate::responder::PATIENCE;
 use crate::time::{Timestamp, uptime};
 

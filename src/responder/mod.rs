@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use trouble::Trouble;
+
 use crate::cache::Entry;
 use crate::http::caching::Representation;
-use crate::logging::{Trouble, chain, quoted};
+use crate::logging::{chain, quoted};
 use crate::ocsp::request::Signature;
 use crate::ocsp::{CertId, ErrorStatus, Request};
 use crate::responder::flight::Flights;

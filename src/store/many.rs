@@ -1,6 +1,7 @@
 //! Many serials looked up by one question to a database.
 
-use crate::logging::Trouble;
+use trouble::Trouble;
+
 use crate::serial::Serial;
 use crate::store::mapping::{Dialect, Mapping, Parameter};
 use crate::store::row::{self, Reading, Row};

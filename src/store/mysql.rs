@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::logging::Trouble;
+use trouble::Trouble;
+
 use crate::serial::Serial;
 use crate::status::CertRecord;
 use crate::store::mapping::{Dialect, Mapping};

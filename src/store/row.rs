@@ -4,7 +4,9 @@
 //! Revoked is believed whatever else is wrong with it; a row that says Valid never hides
 //! one that says Revoked or one that says neither.
 
-use crate::logging::{Trouble, quoted};
+use trouble::Trouble;
+
+use crate::logging::quoted;
 use crate::serial::Serial;
 use crate::status::{CertRecord, CertStatus, RevocationReason};
 use crate::store::StoreError;

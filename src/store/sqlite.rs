@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, params_from_iter};
+use trouble::Trouble;
 
-use crate::logging::Trouble;
 use crate::serial::Serial;
 use crate::status::CertRecord;
 use crate::store::mapping::{Dialect, Mapping, Parameter};

@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use trouble::Trouble;
+
 use crate::digest::sha256;
-use crate::logging::{Trouble, quoted};
+use crate::logging::quoted;
 use crate::status::Basis;
 use crate::store::{Finding, mounted};
 use crate::time::{Clock, SystemClock, Timestamp};

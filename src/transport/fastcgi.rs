@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use fastcgi::connection::{Application, Request, Stdin};
 use fastcgi::record::Stdout;
+use trouble::Trouble;
 
 use super::meta::{Meta, MetaError};
 use super::write_cgi_response;
 use crate::http::{Body, Exchange, HttpResponse, Status};
-use crate::logging::Trouble;
 
 /// The exchange behind a FastCGI connection.
 pub struct FastCgiExchange {

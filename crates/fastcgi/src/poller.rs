@@ -15,8 +15,8 @@ use std::time::Instant;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::{self, Errno};
+use trouble::Trouble;
 
-use crate::accept::Trouble;
 use crate::crew::Patience;
 use crate::peer::{Peer, Received};
 use watched::{END_EVENTS, IdlePeers, Resting, State, Watched};
@@ -82,7 +82,7 @@ impl<S> Poller<S> {
             next: FIRST_PEER,
             rests: 0,
             idle: IdlePeers::Stay,
-            trouble: Trouble::default(),
+            trouble: Trouble::new(log::Level::Warn),
         };
         Ok(Self { epoll, end, wake, watched: Mutex::new(watched) })
     }
@@ -149,14 +149,11 @@ impl<S> Poller<S> {
                 // Under the lock: who is woken by it must find the entry.
                 let data = EventData::new_u64(token);
                 if let Err(error) = epoll::add(&self.epoll, &peer, data, PEER_EVENTS) {
-                    if let Some(notice) = watched.trouble.failed(Instant::now()) {
-                        log::warn!("connection closed, cannot be watched: error={error}{notice}");
-                    }
+                    let what = format_args!("connection closed, cannot be watched: error={error}");
+                    watched.trouble.begin(what);
                     return Rest::Refused(peer);
                 }
-                if let Some(notice) = watched.trouble.ended(Instant::now()) {
-                    log::info!("connections can be watched again:{notice}");
-                }
+                watched.trouble.end(format_args!("connections can be watched again:"));
                 watched.next += 1;
                 peer.token = Some(token);
                 token
@@ -360,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_cannot_be_watched_is_given_back_and_told_once() {
+    fn a_connection_that_cannot_be_watched_is_given_back_and_told() {
         let poller = Poller::<()>::new().unwrap();
         for _ in 0..3 {
             // No room is left, say: a file of the disk cannot be watched either.
@@ -369,8 +366,7 @@ mod tests {
             let rest = poller.rest(peer, Waiting::ForRequest, later());
             assert!(matches!(rest, Rest::Refused(_)), "{rest:?}");
         }
-        let untold = poller.lock().trouble.ended(Instant::now()).unwrap().to_string();
-        assert_eq!(untold, " failures=2 seconds=0");
+        assert!(poller.lock().trouble.lasts());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::accept::Trouble;
+use trouble::Trouble;
+
 use crate::crew::{Crew, Turn, Wanted};
 use crate::listener::Listener;
 use crate::peer::Peer;
@@ -35,8 +36,10 @@ pub(crate) struct Pool<P: Protocol> {
     open: AtomicUsize,
     /// Nobody looks at the listeners until there is room again.
     paused: AtomicBool,
-    troubled: AtomicBool,
-    trouble: Mutex<Trouble>,
+    /// All connections that may be are in use.
+    full: Trouble,
+    /// The system has no room for another one.
+    no_room: Trouble,
 }
 
 /// How far a server's life has got.
@@ -109,8 +112,8 @@ impl<P: Protocol> Pool<P> {
             short_of_threads: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
-            troubled: AtomicBool::new(false),
-            trouble: Mutex::default(),
+            full: Trouble::new(log::Level::Warn),
+            no_room: Trouble::new(log::Level::Error),
         })
     }
 

@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use crate::logging::{Trouble, quoted};
+use trouble::Trouble;
+
+use crate::logging::quoted;
 use crate::serial::Serial;
 use crate::store::mapping::Dialect;
 use crate::store::mysql::dial::{Dialler, Link};

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 
+use trouble::Trouble;
+
 use super::Waiting;
-use crate::accept::Trouble;
 use crate::peer::Peer;
 
 #[derive(Debug)]

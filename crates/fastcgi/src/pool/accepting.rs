@@ -1,16 +1,15 @@
 //! Accepts connections, where there is room for them.
 
-use std::fmt;
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::{Phase, Pool, one_more};
-use crate::accept::{Failure, Trouble};
+use crate::accept::Failure;
 use crate::peer::{Held, Peer};
 use crate::poller::Event;
 use crate::server::Protocol;
@@ -48,7 +47,9 @@ impl<P: Protocol> Pool<P> {
         };
         let error = match accepted {
             Ok(socket) => {
-                self.report_end();
+                for trouble in [&self.full, &self.no_room] {
+                    trouble.end(format_args!("connections are accepted again:"));
+                }
                 return Ok(Box::new(Peer::new(socket, Held::of(&self.held))));
             }
             Err(error) => error,
@@ -61,7 +62,8 @@ impl<P: Protocol> Pool<P> {
                 self.look_again(number); // others may wait behind it
             }
             Failure::NoRoom => {
-                self.report(log::Level::Error, format_args!("error={}", io::Error::from(error)));
+                let error = io::Error::from(error);
+                self.no_room.begin(format_args!("connections have to wait: error={error}"));
                 self.open.fetch_sub(1, SeqCst);
                 self.paused.store(true, SeqCst);
                 match self.poller.longest_idle(Instant::now()) {
@@ -93,35 +95,14 @@ impl<P: Protocol> Pool<P> {
         }
         self.open.fetch_sub(1, SeqCst);
         self.paused.store(true, SeqCst);
-        self.report(
-            log::Level::Warn,
-            format_args!("all that may be are in use: connections={limit}"),
-        );
+        self.full.begin(format_args!(
+            "connections have to wait: all that may be are in use: connections={limit}"
+        ));
         if self.open.load(SeqCst) < limit {
             self.resume(); // one has been closed in between
         }
         self.progress.ring(); // and look again in a while: one that has just come may be silent
         false
-    }
-
-    fn report(&self, level: log::Level, why: fmt::Arguments<'_>) {
-        self.troubled.store(true, SeqCst);
-        if let Some(notice) = self.trouble().failed(Instant::now()) {
-            log::log!(level, "connections have to wait: {why}{notice}");
-        }
-    }
-
-    fn report_end(&self) {
-        if self.troubled.load(SeqCst) {
-            self.troubled.store(false, SeqCst);
-            if let Some(notice) = self.trouble().ended(Instant::now()) {
-                log::info!("connections are accepted again:{notice}");
-            }
-        }
-    }
-
-    fn trouble(&self) -> MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -58,12 +58,18 @@ impl Trouble {
 
     /// It worked. `what` says what works again.
     pub fn end(&self, what: fmt::Arguments<'_>) {
-        if !self.lasting.load(Ordering::Acquire) {
+        if !self.lasts() {
             return;
         }
         if let Some(notice) = self.worked(Instant::now()) {
             log::info!("{what}{notice}");
         }
+    }
+
+    /// Whether it has happened since it last worked.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.lasting.load(Ordering::Acquire)
     }
 
     /// Counts a failure, and says whether a line is due.
