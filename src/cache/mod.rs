@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use trouble::Trouble;
@@ -170,18 +169,22 @@ impl ResponseCache {
     }
 
     /// Notes that the store still says what the answer says, as read at `at`. An answer
-    /// without a file gets one, unless it is one that only memory keeps, see
-    /// [`ResponseCache::put`].
-    pub fn confirm(&self, cert_id: &CertId<'_>, entry: &Entry, basis: Basis, at: Timestamp) {
+    /// without a file gets one if `may_have_file`, asked then, says so, and unless it is one
+    /// that only memory keeps, see [`ResponseCache::put`].
+    pub fn confirm(
+        &self,
+        cert_id: &CertId<'_>,
+        entry: &Entry,
+        (basis, at): (Basis, Timestamp),
+        may_have_file: impl FnOnce() -> bool,
+    ) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
         match disk.confirm(cert_id, entry.der(), at) {
             Confirmed::Yes => entry.note_file(Written::Yes),
             Confirmed::Missing => {
-                // Not by what the row has said a while ago: another process may have removed
-                // it since then.
-                let is_recent = SystemClock.now().saturating_since(at) <= RECENTLY;
-                if basis.is_of_an_entry() && is_recent {
+                // Another process may have removed it since the row was read.
+                if basis.is_of_an_entry() && may_have_file() {
                     entry.note_file(disk.write_new(cert_id, entry.der(), at));
                 }
             }
@@ -293,9 +296,6 @@ impl ResponseCache {
     }
 }
 
-/// The reading of a row and what follows from it, in whole seconds.
-const RECENTLY: Duration = Duration::from_secs(1);
-
 /// Writes an answer in place of `older`, unless another process has seen the row later
 /// and kept something else: to sign takes seconds where many wait.
 fn write(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry, older: Option<&Entry>) -> Written {
@@ -365,8 +365,8 @@ mod tests {
             assert!(!entry.has_file());
             entry
         });
-        one.confirm(&cert_id, &own, Basis::Listed, SystemClock.now());
-        other.confirm(&cert_id, &others, Basis::Listed, SystemClock.now());
+        one.confirm(&cert_id, &own, (Basis::Listed, SystemClock.now()), || true);
+        other.confirm(&cert_id, &others, (Basis::Listed, SystemClock.now()), || true);
         assert!(own.has_file() && others.has_file());
         one.forget_unless(&cert_id, None);
         assert!(other.is_removed(&cert_id, &others));

@@ -149,7 +149,7 @@ impl Responder {
     /// Whether nobody has seen that the row is not good since it was read for this answer.
     /// Other processes do not tell: after a long wait it is read once more, and those who
     /// make answers to other spellings of the question are told too.
-    fn may_be_kept(
+    pub(super) fn may_be_kept(
         &self,
         issuer: Acting<'_>,
         question @ Question { cert_id, making }: Question<'_>,

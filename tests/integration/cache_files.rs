@@ -197,7 +197,7 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
         put(first, first_at, None);
         let at = Timestamp::from_unix(now + second_at);
         let confirmed = entry(&second.1, second.0, at);
-        cache().confirm(&cert_id, &confirmed, Basis::Listed, at);
+        cache().confirm(&cert_id, &confirmed, (Basis::Listed, at), || true);
         assert_eq!(kept(&site), [&left.1[..]], "{first_at} {second_at}");
         let left_at = if left == first { first_at } else { second_at };
         let modified = files(&folder)[0].metadata().unwrap().mtime();

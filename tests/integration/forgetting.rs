@@ -193,19 +193,21 @@ fn a_store_that_hangs_costs_no_kept_answer_until_that_is_found_out() {
 
 // rule: ANS-6
 #[test]
-fn what_a_row_has_said_a_while_ago_brings_back_no_file_that_another_process_has_removed() {
-    let world = Arc::new(World::new(WINDOW));
-    let now = SystemClock.now();
-    let while_ago = now.saturating_sub(LATER);
-    world.at(while_ago.saturating_sub(WINDOW * 2));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.at(while_ago);
-    let within = Arc::clone(&world);
-    world.then(Box::new(move || revoke_and_tell_another(&within, &within.nonce(), now)));
-    // Read before that, and confirmed after it.
-    assert_eq!(world.told(&world.sha1), "good");
+fn what_a_row_has_said_before_brings_back_no_file_that_another_process_has_removed() {
+    let world = a_row_is_revoked_while_it_is_read(|_| ());
+    assert_eq!(world.told(&world.sha1), told_revoked());
     world.hide_store();
-    world.at(now.saturating_add(WINDOW * 2));
+    world.at(SystemClock.now().saturating_add(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), told_revoked());
+}
+
+// rule: ANS-6
+#[test]
+fn nor_does_it_bring_back_one_where_the_store_has_gone_since() {
+    let world = a_row_is_revoked_while_it_is_read(World::hide_store);
+    assert_eq!(world.told(&world.sha1), "good");
+    assert!(files(&world.site.path("cache")).is_empty());
+    world.at(SystemClock.now().saturating_add(WINDOW * 2));
     assert_eq!(world.told(&world.sha1), "tryLater");
 }
 
@@ -427,6 +429,23 @@ fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
     assert_eq!(world.told(&world.sha1), told_revoked());
 }
 
+/// Kept as `good`; the next question reads the row as it is, and then another process is told
+/// that it is revoked, by a question with a nonce, and `more` happens.
+fn a_row_is_revoked_while_it_is_read(more: impl Fn(&World) + Send + 'static) -> Arc<World> {
+    let world = Arc::new(World::new(WINDOW));
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    let within = Arc::clone(&world);
+    world.then(Box::new(move || {
+        revoke_and_tell_another(&within, &within.nonce(), now);
+        more(&within);
+        thread::sleep(LONG_WAIT);
+    }));
+    world
+}
+
 /// The answer is good, and is confirmed while the clock is far ahead, which is set right.
 fn confirm_by_a_clock_ahead(world: &World, question: &[u8], now: Timestamp) {
     for ahead in [now, now.saturating_add(LONG_WINDOW)] {
@@ -453,3 +472,5 @@ fn told_revoked() -> String {
 const WINDOW: Duration = Duration::from_secs(10);
 const LONG_WINDOW: Duration = Duration::from_secs(3600);
 const LATER: Duration = Duration::from_secs(5);
+/// More than a reading takes that counts as done at once.
+const LONG_WAIT: Duration = Duration::from_millis(40);
