@@ -179,9 +179,16 @@ impl<S> Poller<S> {
         self.lock().peers.len()
     }
 
-    /// Takes out the connections whose deadline has passed.
+    /// Takes out the connections whose deadline has passed, but for those that have sent a
+    /// request, or its beginning, which nobody has taken yet.
     pub(crate) fn sweep(&self, now: Instant) -> Vec<Box<Peer<S>>> {
-        self.lock().take_out(|resting| resting.deadline <= now)
+        self.lock().take_out(|resting| {
+            let has_asked = || {
+                resting.waiting == Waiting::ForRequest
+                    && matches!(resting.peer.look(), Received::Octets(_))
+            };
+            resting.deadline <= now && !has_asked()
+        })
     }
 
     /// Takes out all connections without a request, now and from now on, but for those that
@@ -406,6 +413,21 @@ mod tests {
         assert_eq!(poller.sweep(now + 2 * second).len(), 1);
         assert_eq!(poller.sweep(now + 2 * second).len(), 0);
         assert_eq!(poller.dismiss_all().len(), 1);
+    }
+
+    #[test]
+    fn a_sweep_leaves_a_request_that_has_come_meanwhile() {
+        let poller = Poller::new().unwrap();
+        let now = Instant::now();
+        let (asking, mut theirs) = peer();
+        let (slow, mut of_slow) = peer();
+        rests(&poller, asking, Waiting::ForRequest, now);
+        rests(&poller, slow, Waiting::ForRest, now);
+        // The process was stopped for a while, say; or all workers wait.
+        theirs.write_all(b"x").unwrap();
+        of_slow.write_all(b"x").unwrap();
+        assert_eq!(poller.sweep(now).len(), 1);
+        assert_eq!(poller.dismiss_idle(|_| None).len(), 1);
     }
 
     #[test]
