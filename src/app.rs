@@ -130,8 +130,11 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
     };
     let clock = Arc::new(SystemClock);
     let presigned = presigned(config, &mut warnings)?;
-    let responder =
-        Responder::new(Issuers::new(issuers), presigned, config.policy, clock, capacity);
+    let issuers = match &config.cache.folder {
+        Some(folder) => Issuers::new(issuers).with_former_in(folder),
+        None => Issuers::new(issuers),
+    };
+    let responder = Responder::new(issuers, presigned, config.policy, clock, capacity);
     Ok((responder, warnings))
 }
 

@@ -80,7 +80,12 @@ impl Disk {
     /// is created before the first answer is kept.
     #[must_use]
     pub fn new(folder: &Path, signer_certificate: &[u8]) -> Self {
-        let folder = folder.join(short_hash(signer_certificate));
+        Self::at(folder.join(short_hash(signer_certificate)))
+    }
+
+    /// In this folder of a signer.
+    #[must_use]
+    pub fn at(folder: PathBuf) -> Self {
         Self { folder, trouble: Trouble::new(log::Level::Warn) }
     }
 

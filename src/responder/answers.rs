@@ -338,7 +338,8 @@ pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entr
     });
 }
 
-/// Of everybody who signs for the CA: a successor may have signed ahead.
+/// Of everybody who signs for the CA: a successor may have signed ahead. And whatever is left
+/// of those who did, and may again.
 fn for_each_kept(
     issuer: Acting<'_>,
     (serial, at): (&Serial, Timestamp),
@@ -349,6 +350,11 @@ fn for_each_kept(
         acting.cache().overtake(serial, at);
         for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
             forget(acting.cache(), &cert_id);
+        }
+    }
+    for former in issuer.former() {
+        for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
+            former.remove(&cert_id);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The configured issuers, found by CertID, and who signs for them when.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::ResponseCache;
+use crate::cache::survey::{self, SignerFolder};
+use crate::cache::{Disk, ResponseCache};
 use crate::ocsp::response::{SignedAnswer, assemble};
 use crate::ocsp::{CertId, ResponderId};
 use crate::responder::health::Health;
@@ -23,6 +25,8 @@ pub struct Issuer {
     store: Arc<dyn StatusStore>,
     /// In the order in which they take over; at least one.
     signatories: Vec<Signatory>,
+    /// What was kept by those who signed before, and may again.
+    former: Arc<[Disk]>,
     health: Health,
 }
 
@@ -85,8 +89,8 @@ impl Issuer {
         policy: Policy,
         store: Arc<dyn StatusStore>,
     ) -> Self {
-        let (signatories, health) = (Vec::new(), Health::new());
-        Self { id, certificate, policy, store, signatories, health }
+        let (signatories, former, health) = (Vec::new(), Arc::default(), Health::new());
+        Self { id, certificate, policy, store, signatories, former, health }
     }
 
     /// Adds who signs next, after those who are there. Whether the certificate may
@@ -151,6 +155,11 @@ impl Issuer {
     #[must_use]
     pub fn store(&self) -> &dyn StatusStore {
         &*self.store
+    }
+
+    /// The answers, below the cache folder, of signers that are not configured now.
+    pub(super) fn former(&self) -> &[Disk] {
+        &self.former
     }
 
     /// How its store and key are.
@@ -233,6 +242,24 @@ impl Issuers {
     #[must_use]
     pub fn new(issuers: Vec<Issuer>) -> Self {
         Self(issuers)
+    }
+
+    /// The same, where a signer that is configured no longer has left answers below `folder`,
+    /// which are to be found overtaken should it be configured again.
+    #[must_use]
+    pub fn with_former_in(mut self, folder: &Path) -> Self {
+        let is_known = |found: &SignerFolder| {
+            let mut signatories = self.0.iter().flat_map(|issuer| &issuer.signatories);
+            signatories.any(|one| found.is_of(one.signer.certificate().der()))
+        };
+        // Where it cannot be read, nothing is found there either.
+        let found = survey::signer_folders(folder).unwrap_or_default();
+        let former = found.into_iter().filter(|found| !is_known(found));
+        let former: Arc<[Disk]> = former.map(|folder| Disk::at(folder.path)).collect();
+        for issuer in &mut self.0 {
+            issuer.former = Arc::clone(&former);
+        }
+        self
     }
 
     /// The CA that a CertID names, and who signs for it at `now`.

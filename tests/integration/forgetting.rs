@@ -78,6 +78,21 @@ fn a_revocation_is_forgotten_by_no_successor_of_the_signer() {
 
 // rule: ANS-6
 #[test]
+fn a_signer_that_comes_back_has_nothing_good_of_what_was_told_to_be_revoked_meanwhile() {
+    let now = SystemClock.now();
+    let world = World::with_successor(LONG_WINDOW, now);
+    assert_eq!(world.told(&world.sha1), "good");
+    // As by a reload to the key of before, and back again.
+    let before = World::beside(&world, LONG_WINDOW);
+    before.revoke("0a1b");
+    assert_eq!(before.told(&before.nonce()), told_revoked());
+    let again = World::succeeding(&world, LONG_WINDOW, now);
+    assert_eq!(again.told(&again.sha1), told_revoked());
+    assert_eq!(again.reads(), 1, "nothing was found in the folder");
+}
+
+// rule: ANS-6
+#[test]
 fn a_confirmation_to_come_does_not_outdo_a_revocation_in_the_folder() {
     let now = SystemClock.now();
     let world = World::new(WINDOW);
