@@ -48,8 +48,8 @@ enum Command {
     /// Answer FastCGI and HTTP on the configured addresses, until SIGTERM
     ///
     /// SIGHUP reads configuration, keys and certificates anew; if something is wrong
-    /// with them, the old ones stay and the log says why. (Listeners, limits and log
-    /// stay as they are until a restart.)
+    /// with them, the old ones stay and the log says why. (Listeners, log and
+    /// limits but request_certificates stay as they are until a restart.)
     Serve(serve::Arguments),
     /// Answer one CGI request: meta-variables in the environment, its body on stdin
     ///
