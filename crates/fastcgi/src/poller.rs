@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_cannot_be_watched_is_given_back_and_told() {
+    fn a_connection_that_cannot_be_watched_is_given_back_and_told_once() {
         let poller = Poller::<()>::new().unwrap();
         for _ in 0..3 {
             // No room is left, say: a file of the disk cannot be watched either.
@@ -373,7 +373,9 @@ mod tests {
             let rest = poller.rest(peer, Waiting::ForRequest, later());
             assert!(matches!(rest, Rest::Refused(_)), "{rest:?}");
         }
-        assert!(poller.lock().trouble.lasts());
+        let watched = poller.lock();
+        assert!(watched.trouble.lasts());
+        assert_eq!(watched.trouble.untold(), 2);
     }
 
     #[test]

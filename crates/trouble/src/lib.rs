@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One thing that may go wrong many times a second: a store out of reach, a
@@ -72,18 +72,28 @@ impl Trouble {
         self.lasting.load(Ordering::Acquire)
     }
 
+    /// Failures that no line has told yet.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.lock().failures
+    }
+
     /// Counts a failure, and says whether a line is due.
     fn failed(&self, now: Instant) -> Option<Notice> {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.lock();
         self.lasting.store(true, Ordering::Release);
         record.failed(now)
     }
 
     /// Ends what lasts, and says whether a line is due.
     fn worked(&self, now: Instant) -> Option<Notice> {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.lock();
         self.lasting.store(false, Ordering::Release);
         record.worked(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,12 +175,14 @@ mod tests {
         assert_eq!(trouble.failed(start), Some(Notice::Starts { unseen: 0 }));
         assert_eq!(trouble.failed(at(start, 1)), None);
         assert_eq!(trouble.failed(at(start, 59)), None);
+        assert_eq!(trouble.untold(), 2);
         let minute = Notice::Lasts { failures: 3, lasted: INTERVAL };
         assert_eq!(trouble.failed(at(start, 60)), Some(minute));
         assert_eq!(trouble.failed(at(start, 61)), None);
         let end = Notice::Lasts { failures: 1, lasted: Duration::from_secs(70) };
         assert_eq!(trouble.worked(at(start, 70)), Some(end));
         assert_eq!(trouble.worked(at(start, 71)), None);
+        assert_eq!(trouble.untold(), 0);
     }
 
     #[test]
