@@ -155,11 +155,11 @@ impl StatusStore for Crl {
         Ok(self.unlisted_until(validity.next_update))
     }
 
-    /// What is revoked: a CRL does not tell what else there is.
     fn read_ahead(&self) {
         self.file.read_ahead();
     }
 
+    /// What is revoked: a CRL does not tell what else there is.
     fn walk(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         if wanted > Wanted::Serials {
             return Err(WalkError::NoDates(format!(

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
-
 use trouble::Trouble;
 
 use super::Waiting;
