@@ -57,7 +57,8 @@ enum Command {
     Cgi,
     /// Answer one OCSP request, DER in and DER out
     ///
-    /// With: openssl ocsp -no_nonce -issuer ca.crt -cert site.crt -reqout - | ocsp-fcgi respond | openssl ocsp -no_nonce -respin - -CAfile ca.crt …
+    /// With: openssl ocsp -no_nonce -issuer ca.crt -cert site.crt -reqout - | ocsp-fcgi respond |
+    /// openssl ocsp -no_nonce -respin - -CAfile ca.crt …
     Respond(respond::Arguments),
     /// Say what is right and what is wrong with configuration, keys, cache and database
     ///
