@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 
 use crate::cache::{self, Files, Memory, ResponseCache};
-use crate::config::{self, Config, Database};
+use crate::config::{self, Config, Database, NamedPath};
 use crate::logging::quoted;
 use crate::ocsp::IssuerHashes;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
-use crate::responder::presigned::Presigned;
+use crate::responder::presigned::{Presigned, PresignedError};
 use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
@@ -73,19 +73,21 @@ impl Shared {
 }
 
 impl<'a> Named<'a> {
-    /// Adds a CA whose certificate was read from `path`.
+    /// Adds a CA whose certificate was read from `named`.
     ///
     /// # Errors
     ///
     /// Another one has its name and its key: the second would never be asked about.
-    pub fn add(&mut self, path: &'a Path, certificate: &Certificate) -> Result<()> {
+    pub fn add(&mut self, named: &'a NamedPath, certificate: &Certificate) -> Result<()> {
+        let path = named.path.as_path();
         let hashes = certificate.hashes();
         if let Some((other, _)) = self.0.iter().find(|(_, other)| other == hashes) {
             let [other, path] = [other, path].map(Path::display);
             return Err(anyhow!(
                 "certificates {other} and {path} have the same name and the same key, which is all \
                  that a question names a CA by, wanted: one [[issuer]] for both"
-            ));
+            )
+            .context(named.place.clone()));
         }
         self.0.push((path, hashes.clone()));
         Ok(())
@@ -105,7 +107,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
     for (id, settings) in (0..).zip(&config.issuers) {
         let mut identity = identity(config, settings, keys, SystemClock.now())?;
         warnings.append(&mut identity.warnings);
-        warnings.extend(not_of_a_ca(&identity.certificate, &settings.certificate));
+        warnings.extend(not_of_a_ca(&identity.certificate, &settings.certificate.path));
         over.extend(identity.over);
         named.add(&settings.certificate, &identity.certificate)?;
         let store = shared.stores.store(settings, &identity.certificate)?;
@@ -166,12 +168,14 @@ pub fn identity(
     now: Timestamp,
 ) -> Result<Identity> {
     let mut warnings = Vec::new();
-    let certificate = Certificate::load(&issuer.certificate)?;
+    let certificate = certificate(&issuer.certificate)?;
     let mut candidate = |settings: &config::Signer, order| {
-        let path = settings.certificate.as_ref().unwrap_or(&issuer.certificate);
+        let NamedPath { path, place } =
+            settings.certificate.as_ref().unwrap_or(&issuer.certificate);
         let signer = signer(config, settings, (&certificate, path), keys, &mut warnings)?;
         Candidate::new((signer, path.clone()), (order, settings.from), &certificate, now)
-            .with_context(|| not_allowed(path, &issuer.certificate))
+            .with_context(|| not_allowed(path, &issuer.certificate.path))
+            .context(place.clone())
     };
     let present = candidate(&issuer.signer, Order::Present)?;
     let next = issuer.next.as_ref().map(|next| candidate(next, Order::Next)).transpose()?;
@@ -202,6 +206,10 @@ pub fn not_of_a_ca(certificate: &Certificate, path: &Path) -> Option<String> {
     })
 }
 
+fn certificate(named: &NamedPath) -> Result<Certificate> {
+    Certificate::load(&named.path).with_context(|| named.place.clone())
+}
+
 fn signer(
     config: &Config,
     settings: &config::Signer,
@@ -210,20 +218,26 @@ fn signer(
     warnings: &mut Vec<String>,
 ) -> Result<Signer> {
     let source = KeySource {
-        path: settings.key.clone(),
+        path: settings.key.path.clone(),
         password: settings.key_password.clone(),
         others: config.permissions,
     };
     let certificate = match &settings.certificate {
         None => issuer.clone(),
-        Some(path) => Certificate::load(path)?,
+        Some(named) => certificate(named)?,
     };
+    let place = || settings.key.place.clone();
     let signer = match keys {
-        Keys::AtOnce => Signer::new(load(&source, warnings)?, certificate, config.rsa_padding),
+        Keys::AtOnce => {
+            let key = load(&source, warnings).with_context(place)?;
+            Signer::new(key, certificate, config.rsa_padding)
+        }
         Keys::WhenNeeded => Signer::put_off(source, certificate, config.rsa_padding),
     };
-    let key = settings.key.display();
-    signer.with_context(|| format!("key {key} with certificate {}", path.display()))
+    let key = settings.key.path.display();
+    signer
+        .with_context(|| format!("key {key} with certificate {}", path.display()))
+        .with_context(place)
 }
 
 fn load(source: &KeySource, warnings: &mut Vec<String>) -> Result<Key> {
@@ -279,7 +293,11 @@ pub fn try_out(responder: &Responder) -> Result<()> {
 pub fn presigned(config: &Config, warnings: &mut Vec<String>) -> Result<Presigned> {
     let Some(settings) = &config.presigned else { return Ok(Presigned::default()) };
     let now = SystemClock.now();
-    let (presigned, refused) = Presigned::load(&settings.folder, &settings.ca, now)?;
+    let (folder, ca) = (&settings.folder, &settings.ca);
+    let (presigned, refused) = Presigned::load(&folder.path, &ca.path, now).map_err(|error| {
+        let named = if matches!(error, PresignedError::Folder(..)) { folder } else { ca };
+        anyhow!(error).context(named.place.clone())
+    })?;
     for error in refused {
         warnings.push(format!("{:#}, not given", anyhow!(error)));
     }

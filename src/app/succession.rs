@@ -136,5 +136,5 @@ fn may_not(
     reason: NotAllowed,
     (_, settings): (&Certificate, &config::Issuer),
 ) -> String {
-    format!("{}: {reason}", not_allowed(&one.path, &settings.certificate))
+    format!("{}: {reason}", not_allowed(&one.path, &settings.certificate.path))
 }

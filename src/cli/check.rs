@@ -38,11 +38,13 @@ pub fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         match app::identity(&config, issuer, Keys::AtOnce, SystemClock.now()) {
             Ok(identity) => {
                 tally.fine(&format!("issuer {}", identity.certificate.subject()));
-                if let Some(reason) = app::not_of_a_ca(&identity.certificate, &issuer.certificate) {
+                if let Some(reason) =
+                    app::not_of_a_ca(&identity.certificate, &issuer.certificate.path)
+                {
                     tally.problem(&reason);
                 }
                 if let Err(error) = named.add(&issuer.certificate, &identity.certificate) {
-                    tally.problem(&error.to_string());
+                    tally.problem(&format!("{error:#}"));
                 }
                 if let Some(reason) = &identity.over {
                     tally.problem(reason);
@@ -261,7 +263,7 @@ fn check_database(issuer: &Issuer) -> Vec<Report> {
         }
         Database::Index(path) => vec![IndexTxt::new(path, Arc::new(SystemClock)).check()],
         Database::Crl(path, unlisted) => {
-            let crl = Certificate::load(&issuer.certificate)
+            let crl = Certificate::load(&issuer.certificate.path)
                 .map_err(anyhow::Error::from)
                 .and_then(|certificate| app::crl(path.clone(), unlisted, &certificate));
             vec![crl.map_or_else(

@@ -184,7 +184,8 @@ fn flat_issuer(
     database: Option<&Database>,
 ) -> Option<Issuer> {
     let root = file.root();
-    let [certificate, key, signer] = ["itcert", "itkey", "itsigner"].map(|key| root.path(key));
+    let [certificate, key, signer] =
+        ["itcert", "itkey", "itsigner"].map(|key| root.named_path(key));
     let password = key_password(
         &root,
         ["itkey_password_file", "itkey_password_credential", "itkey_password_env"],
@@ -228,7 +229,8 @@ fn issuer(
     policy: &Policy,
     database: Option<Database>,
 ) -> Option<Issuer> {
-    let [certificate, key, signer] = ["certificate", "key", "signer"].map(|key| section.path(key));
+    let [certificate, key, signer] =
+        ["certificate", "key", "signer"].map(|key| section.named_path(key));
     for field in [&certificate, &key] {
         if field.at.is_none() && !file.meant.contains(&field.key) {
             let problem = format!("[[issuer]] without {}, wanted a path", field.key);
@@ -256,7 +258,7 @@ fn issuer(
 
 fn presigned(file: &File<'_>) -> Option<Presigned> {
     let section = file.section("presigned");
-    let [folder, ca] = ["folder", "ca"].map(|key| section.path(key));
+    let [folder, ca] = ["folder", "ca"].map(|key| section.named_path(key));
     for (one, other) in [(&folder, &ca), (&ca, &folder)] {
         if let (Some(at), None) = (one.at, other.at) {
             let problem = format!("{} is given, wanted {} with it", one.key, other.key);
@@ -267,7 +269,7 @@ fn presigned(file: &File<'_>) -> Option<Presigned> {
 }
 
 fn next_signer(section: &Section<'_>) -> Option<Signer> {
-    let [key, certificate] = ["next_key", "next_signer"].map(|key| section.path(key));
+    let [key, certificate] = ["next_key", "next_signer"].map(|key| section.named_path(key));
     let password = key_password(
         section,
         ["next_key_password_file", "next_key_password_credential", "next_key_password_env"],

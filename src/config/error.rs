@@ -20,12 +20,20 @@ pub struct ConfigError {
 #[derive(Debug)]
 pub struct Warning(ConfigError);
 
-/// File, line and column; line and column count from 1, in characters.
-#[derive(Debug)]
-struct Place {
+/// File, line and column; line and column count from 1, in characters. Prints as
+/// `config.toml:14:15`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
     path: PathBuf,
     /// `None` sorts last: what is missing has no place.
     at: Option<(usize, usize)>,
+}
+
+impl Place {
+    /// That of an offset of the text.
+    pub(super) fn of_offset(path: &Path, text: &str, offset: usize) -> Self {
+        Self { path: path.to_owned(), at: Some(line_and_column(text, offset)) }
+    }
 }
 
 impl ConfigErrors {
@@ -37,7 +45,7 @@ impl ConfigErrors {
 
     /// The one problem at `offset` of `text`.
     pub(super) fn of_text(path: &Path, text: &str, offset: usize, problem: String) -> Self {
-        let place = Place { path: path.to_owned(), at: Some(line_and_column(text, offset)) };
+        let place = Place::of_offset(path, text, offset);
         Self(vec![ConfigError { place, problem }])
     }
 

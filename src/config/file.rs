@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{Report, line_and_column, printable, syntax_problem};
+use crate::config::error::{Place, Report, line_and_column, printable, syntax_problem};
 
 mod section;
 
@@ -132,6 +132,11 @@ impl<'t> File<'t> {
                 self.report.missing(format!("{key} is missing, wanted {what}{because}"));
             }
         }
+    }
+
+    /// The place of an offset.
+    fn place(&self, offset: usize) -> Place {
+        Place::of_offset(&self.path, self.text, offset)
     }
 
     /// The line of an offset.

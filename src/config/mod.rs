@@ -31,7 +31,7 @@ mod sources;
 mod values;
 mod words;
 
-pub use error::{ConfigError, ConfigErrors, Warning};
+pub use error::{ConfigError, ConfigErrors, Place, Warning};
 pub use keys::KEYS;
 pub(crate) use values::duration;
 
@@ -85,11 +85,21 @@ pub struct UnixSocket {
     pub mode: u32,
 }
 
+/// A file or folder, and where the configuration names it: what is wrong with it is told
+/// with that place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPath {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where that is said.
+    pub place: Place,
+}
+
 /// A CA.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     /// The CA's certificate, PEM or DER.
-    pub certificate: PathBuf,
+    pub certificate: NamedPath,
     /// Who signs the answers.
     pub signer: Signer,
     /// Who signs after that.
@@ -104,11 +114,11 @@ pub struct Issuer {
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// The key.
-    pub key: PathBuf,
+    pub key: NamedPath,
     /// What opens the key, where it is encrypted or on a token.
     pub key_password: Option<PasswordSource>,
     /// Its certificate, where that is not the CA's own.
-    pub certificate: Option<PathBuf>,
+    pub certificate: Option<NamedPath>,
     /// When it takes over; none, in time before its predecessor ends.
     pub from: Option<Timestamp>,
 }
@@ -117,9 +127,9 @@ pub struct Signer {
 #[derive(Clone, Debug)]
 pub struct Presigned {
     /// The folder of the answers, DER.
-    pub folder: PathBuf,
+    pub folder: NamedPath,
     /// The certificates of the CAs that have signed them, PEM.
-    pub ca: PathBuf,
+    pub ca: NamedPath,
 }
 
 /// Where statuses come from.

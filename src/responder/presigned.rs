@@ -18,6 +18,7 @@ use crate::http::caching::Representation;
 use crate::ocsp::CertId;
 use crate::ocsp::response::{HasNonce, single_answers};
 use crate::serial::Serial;
+use crate::signer::reasons::Reasons;
 use crate::time::{Timestamp, Validity};
 
 /// The answers of a folder, found by CertID.
@@ -37,7 +38,10 @@ pub struct PresignedAnswer {
 /// Why an answer is not given.
 #[derive(Debug, thiserror::Error)]
 pub enum PresignedError {
-    /// A file or the folder cannot be read.
+    /// The folder cannot be read.
+    #[error("folder {0}")]
+    Folder(PathBuf, #[source] io::Error),
+    /// A file cannot be read.
     #[error("pre-signed answer {0}")]
     Read(PathBuf, #[source] io::Error),
     /// The file of the certificates that it is to be verified by cannot be read.
@@ -45,7 +49,7 @@ pub enum PresignedError {
     Authorities(PathBuf, #[source] io::Error),
     /// It holds no certificates.
     #[error("certificates {0}: no X.509 certificates in PEM")]
-    NoCertificates(PathBuf, #[source] ErrorStack),
+    NoCertificates(PathBuf, #[source] Reasons),
     /// The file holds something else.
     #[error("pre-signed answer {0}: not a successful OCSPResponse in DER with a nextUpdate")]
     NotAnAnswer(PathBuf),
@@ -54,7 +58,7 @@ pub enum PresignedError {
     WithNonce(PathBuf),
     /// Clients would not accept it.
     #[error("pre-signed answer {0}: its signature is not of the CA, or not of a signer of the CA")]
-    NotVerified(PathBuf, #[source] ErrorStack),
+    NotVerified(PathBuf, #[source] Reasons),
     /// It is over, or one of several in it is.
     #[error("pre-signed answer {0}: it ended on {1}")]
     Ended(PathBuf, Timestamp),
@@ -73,17 +77,15 @@ impl Presigned {
         authorities: &Path,
         now: Timestamp,
     ) -> Result<(Self, Vec<PresignedError>), PresignedError> {
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            move |error| PresignedError::Read(path, error)
-        };
         let pem = fs::read(authorities)
             .map_err(|error| PresignedError::Authorities(authorities.to_owned(), error))?;
-        let trust = Trust::new(&pem)
-            .map_err(|error| PresignedError::NoCertificates(authorities.to_owned(), error))?;
+        let trust = Trust::new(&pem).map_err(|error| {
+            PresignedError::NoCertificates(authorities.to_owned(), error.into())
+        })?;
         let mut loaded = Self::default();
         let mut refused = Vec::new();
-        let entries = fs::read_dir(folder).map_err(unreadable(folder))?;
+        let entries = fs::read_dir(folder)
+            .map_err(|error| PresignedError::Folder(folder.to_owned(), error))?;
         let mut paths: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| is_ours(path))
@@ -91,7 +93,7 @@ impl Presigned {
         paths.sort();
         for path in paths {
             let added = fs::read(&path)
-                .map_err(unreadable(&path))
+                .map_err(|error| PresignedError::Read(path.clone(), error))
                 .and_then(|der| loaded.add(&path, &der, &trust, now));
             refused.extend(added.err());
         }
@@ -131,7 +133,9 @@ impl Presigned {
         if nonce == HasNonce::Yes {
             return Err(PresignedError::WithNonce(path.to_owned()));
         }
-        trust.verify(der).map_err(|error| PresignedError::NotVerified(path.to_owned(), error))?;
+        trust
+            .verify(der)
+            .map_err(|error| PresignedError::NotVerified(path.to_owned(), error.into()))?;
         let path: Arc<Path> = Arc::from(path);
         let mut all = Vec::new();
         for answer in answers {

@@ -14,6 +14,7 @@ use openssl::x509::X509;
 
 use crate::ocsp::IssuerHashes;
 use crate::ocsp::asn1::AlgorithmIdentifier;
+use crate::signer::reasons::Reasons;
 use crate::time::Timestamp;
 
 /// A certificate, and the parts of it that OCSP looks at.
@@ -57,7 +58,7 @@ pub enum CertificateError {
     Read(PathBuf, #[source] io::Error),
     /// It holds no certificate.
     #[error("certificate {0}: no X.509 certificate in PEM or DER")]
-    NoCertificate(PathBuf, #[source] ErrorStack),
+    NoCertificate(PathBuf, #[source] Reasons),
     /// It holds a key instead.
     #[error("certificate {0}: holds a private key, and no certificate")]
     HoldsKey(PathBuf),
@@ -66,7 +67,7 @@ pub enum CertificateError {
     Malformed,
     /// OpenSSL refused.
     #[error("certificate")]
-    OpenSsl(#[from] ErrorStack),
+    OpenSsl(#[source] Reasons),
 }
 
 /// Why a certificate may not sign for an issuer.
@@ -92,6 +93,12 @@ pub enum NotAllowed {
     Ended(Timestamp),
 }
 
+impl From<ErrorStack> for CertificateError {
+    fn from(stack: ErrorStack) -> Self {
+        Self::OpenSsl(stack.into())
+    }
+}
+
 impl Certificate {
     /// Loads a certificate in PEM or DER; the first one where a PEM file holds several.
     ///
@@ -105,7 +112,7 @@ impl Certificate {
             X509::from_pem(&octets).or_else(|_| X509::from_der(&octets)).map_err(|error| {
                 match octets.windows(KEY.len()).any(|part| part == KEY) {
                     true => CertificateError::HoldsKey(path.to_owned()),
-                    false => CertificateError::NoCertificate(path.to_owned(), error),
+                    false => CertificateError::NoCertificate(path.to_owned(), error.into()),
                 }
             })?;
         Self::new(x509)

@@ -192,7 +192,7 @@ fn what_is_wrong_with_a_token_is_said() {
     let token = Token::with(KeyKind::P256);
     let key = token.site.path("ca.key");
     let shown = key.display();
-    let names = format!("WRONG    key {shown}: {URI}:");
+    let names = format!(": key {shown}: {URI}:");
 
     let said = token.check("");
     assert!(said.contains(&format!("{names} the token wants a PIN, wanted: itkey_p")), "{said}");

@@ -33,8 +33,8 @@ fn the_file_of_the_earlier_responder_works_unchanged() {
     assert_eq!(config.listen.port, Some(9000));
     assert_eq!(config.cache.folder.as_deref(), Some(Path::new("/srv/ocsp/cache/")));
     let [issuer] = &config.issuers[..] else { panic!("one CA") };
-    assert_eq!(issuer.certificate, Path::new("/var/public_files/it_cert.crt"));
-    assert_eq!(issuer.signer.key, Path::new("/var/private_files/it_privkey.pem"));
+    assert_eq!(issuer.certificate.path, Path::new("/var/public_files/it_cert.crt"));
+    assert_eq!(issuer.signer.key.path, Path::new("/var/private_files/it_privkey.pem"));
     assert_eq!(issuer.signer.certificate, None);
     let Database::Mysql(options) = &issuer.database else { panic!("MySQL") };
     assert_eq!(options.hosts, [Host::Tcp { host: "127.0.0.1".to_owned(), port: 3306 }]);
@@ -58,8 +58,9 @@ fn several_issuers_keep_their_order() {
     "#;
     let (config, _) = Config::parse(text, Path::new("/etc/x/config.toml")).unwrap();
     let [a, b] = &config.issuers[..] else { panic!("two CAs") };
-    assert_eq!(a.certificate, Path::new("/etc/x/a.crt"));
-    assert_eq!(b.signer.certificate.as_deref(), Some(Path::new("/b/signer.crt")));
+    assert_eq!(a.certificate.path, Path::new("/etc/x/a.crt"));
+    let signer = b.signer.certificate.as_ref().unwrap();
+    assert_eq!(signer.path, Path::new("/b/signer.crt"));
     let table = |issuer: &Issuer| match &issuer.database {
         Database::Sqlite(options) => options.mapping.table.clone(),
         other => panic!("{other:?}"),

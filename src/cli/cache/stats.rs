@@ -57,7 +57,7 @@ fn signers(config: &Config) -> Vec<Certificate> {
         let next = next.map(|next| next.certificate.as_ref().unwrap_or(&issuer.certificate));
         [Some(own), next].into_iter().flatten()
     });
-    paths.filter_map(|path| Certificate::load(path).ok()).collect()
+    paths.filter_map(|named| Certificate::load(&named.path).ok()).collect()
 }
 
 fn listed<T>(result: std::io::Result<T>, folder: &Path) -> Result<T> {

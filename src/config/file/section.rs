@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::error::{Report, printable};
 use crate::config::file::{File, type_text};
-use crate::config::{keys, values, words};
+use crate::config::{NamedPath, keys, values, words};
 
 /// One table of a file; empty where the file has none.
 #[derive(Clone, Copy)]
@@ -128,6 +128,13 @@ impl<'f> Section<'f> {
     /// A path; a relative one starts from the folder of the file.
     pub fn path(&self, key: &'static str) -> Field<PathBuf> {
         self.field(key, "a path in quotes", |value| self.resolve(value))
+    }
+
+    /// The same, with its place.
+    pub fn named_path(&self, key: &'static str) -> Field<NamedPath> {
+        let path = self.path(key);
+        let place = self.file.place(path.at.unwrap_or_default());
+        path.map(|path| NamedPath { path, place })
     }
 
     /// The path that `value` holds, from the folder of the file.

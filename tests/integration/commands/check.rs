@@ -49,7 +49,7 @@ fn check_says_all_that_is_wrong_and_exits_with_1() {
     let stdout = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{stdout}");
     for line in [
-        "WRONG    key ",
+        &format!("WRONG    {}:2:9: key ", config.display()),
         "missing.key: No such file",
         "WRONG    cache folder ",
         "WRONG    database 127.0.0.1:1: ",
@@ -58,6 +58,43 @@ fn check_says_all_that_is_wrong_and_exits_with_1() {
         assert!(stdout.contains(line), "wanted {line:?} in\n{stdout}");
     }
     assert!(!stdout.contains("hush"));
+}
+
+#[test]
+fn check_names_the_line_of_each_file_that_cannot_be_used() {
+    let site = Site::with_certificates(KeyKind::P256);
+    fs::write(site.path("text"), "no certificate").unwrap();
+    let other = KeyKind::P256.generate().unwrap();
+    write_private(&site.path("other.key"), &other.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let good = "itcert = \"ca.crt\"\nitkey = \"ca.key\"\n";
+    let end = "[database]\nsqlite = \"certs.db\"\n";
+    let issuer = "[[issuer]]\ncertificate = \"ca.crt\"\nkey = \"ca.key\"\n";
+    for (text, place, wanted) in [
+        (good.replace("ca.crt", "none") + end, "1:10", "certificate FOLDER/none: No such file"),
+        (good.replace("ca.crt", "text") + end, "1:10", "certificate FOLDER/text: no X.509"),
+        (good.replace("ca.key", "none") + end, "2:9", "key FOLDER/none: No such file"),
+        (good.replace("ca.key", "other.key") + end, "2:9", "key FOLDER/other.key with certificate"),
+        (format!("{good}itsigner = \"none\"\n{end}"), "3:12", "certificate FOLDER/none: No"),
+        (
+            format!("{good}{end}[presigned]\nfolder = \"none\"\nca = \"ca.crt\"\n"),
+            "6:10",
+            "folder FOLDER/none: No such file",
+        ),
+        (
+            format!("{good}{end}[presigned]\nfolder = \".\"\nca = \"none\"\n"),
+            "7:6",
+            "certificates FOLDER/none: No such file",
+        ),
+        (format!("{end}{issuer}next_key = \"none\"\n"), "6:12", "key FOLDER/none: No such file"),
+        (format!("{end}{issuer}{issuer}table = \"b\"\n"), "7:15", "certificates FOLDER/ca.crt and"),
+    ] {
+        let config = site.write_config(&text);
+        let wanted = wanted.replace("FOLDER", site.folder.path().to_str().unwrap());
+        let line = format!("WRONG    {}:{place}: {wanted}", config.display());
+        let told = self::text(&check(&config).stdout);
+        assert!(told.contains(&line), "wanted {line:?} in\n{told}");
+        assert!(!told.contains(".c:"), "lines of OpenSSL's sources: {told}");
+    }
 }
 
 #[test]
