@@ -174,13 +174,22 @@ pub(super) fn printable(text: &str) -> String {
 /// The parser's message in the form of ours; its frequent ones in plain words.
 pub(super) fn syntax_problem(message: &str) -> String {
     match message {
-        "string values must be quoted, expected literal string" => {
+        // Words that begin as one of TOML's own do: info, name, tell, from.
+        "string values must be quoted, expected literal string"
+        | "invalid float, expected `inf`"
+        | "invalid float, expected `nan`"
+        | "invalid boolean, expected `true`"
+        | "invalid boolean, expected `false`" => {
             return "text without quotes, wanted \"text\"".to_owned();
+        }
+        "unexpected leading zero, expected nothing" => {
+            return "number with a 0 before it, wanted \"text\", or the number without".to_owned();
         }
         "invalid float, expected nothing" => {
             return "this is no number, wanted a number or \"text\"".to_owned();
         }
         "invalid basic string, expected `\"`" => return "text without its last \"".to_owned(),
+        "invalid literal string, expected `'`" => return "text without its last '".to_owned(),
         "key with no value, expected `=`" => return "key without a value, wanted =".to_owned(),
         _ => {}
     }
