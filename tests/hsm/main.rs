@@ -192,7 +192,8 @@ fn what_is_wrong_with_a_token_is_said() {
     let token = Token::with(KeyKind::P256);
     let key = token.site.path("ca.key");
     let shown = key.display();
-    let names = format!(": key {shown}: {URI}:");
+    let config = token.site.path("config.toml");
+    let names = format!("WRONG    {}:4:9: key {shown}: {URI}:", config.display());
 
     let said = token.check("");
     assert!(said.contains(&format!("{names} the token wants a PIN, wanted: itkey_p")), "{said}");

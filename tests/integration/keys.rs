@@ -62,11 +62,11 @@ fn what_is_wrong_with_a_password_is_said() {
     site.convert_key(ENCRYPTED);
     let folder = site.folder.path().to_str().unwrap();
     let file = |text: &str| write_private(&site.path("password"), text.as_bytes()).unwrap();
-    let key = format!("key {folder}/ca.key");
+    let key = format!("{folder}/config.toml:4:9: key {folder}/ca.key");
     let says = |more: &str, variables: &[(&str, &str)], wanted: &str| {
         let said = site.check(more, variables);
-        let line = format!(": {key}: {wanted}");
-        assert!(said.contains(&line) && said.contains("WRONG    "), "wanted {line:?} in\n{said}");
+        let line = format!("WRONG    {key}: {wanted}");
+        assert!(said.contains(&line), "wanted {line:?} in\n{said}");
     };
 
     says("", &[], "it is encrypted, wanted: its password, by itkey_password_file, itkey_pass");
