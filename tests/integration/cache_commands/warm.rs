@@ -396,23 +396,23 @@ fn what_cannot_be_warmed_is_told() {
 #[test]
 fn threads_that_cannot_be_had_end_it_with_an_error() {
     let site = Site::new(KeyKind::P256);
-    let database = MariaDb::shared().database();
-    fill(&database, 2_000); // none ends before the last one starts
-    let config = on_database(&site, &database);
+    fill_sqlite(&site, 2_000); // pages for more threads than there can be
+    let config = site.configure(LOG);
     let mut command = Command::new("timeout");
     command.args(["--signal=KILL", "60"]);
     if rustix::process::geteuid().is_root() {
         // Nothing limits the threads of root; another user reads what root may.
         let capabilities = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
-        command.args(["setpriv", "--reuid=65534", "--clear-groups"]).args(capabilities);
+        command.args(["setpriv", "--reuid=61000", "--clear-groups"]).args(capabilities);
     } else {
         command.args(["unshare", "--map-root-user"]); // what else the user runs is not counted
     }
-    command.args(["prlimit", "--nproc=100", PROGRAM]);
+    command.args(["prlimit", "--nproc=12", PROGRAM]);
     command.args(["cache", "warm", "--rate", "100", "--threads", "1000", "--config"]).arg(config);
     let output = run(&mut command, "util-linux");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(text(&output.stderr).contains("the system gives no thread, wanted: fewer, or"));
+    let told = text(&output.stderr);
+    assert!(told.contains("the system gives no thread, wanted: fewer, or"), "{told}");
 }
 
 fn warm(config: &Path, arguments: &[&str]) -> Command {
@@ -420,6 +420,14 @@ fn warm(config: &Path, arguments: &[&str]) -> Command {
     command.args(["cache", "warm", "--config"]).arg(config).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// So many valid rows, from 0x01 on.
+fn fill_sqlite(site: &Site, rows: u32) {
+    let table = rusqlite::Connection::open(site.path("certs.db")).unwrap();
+    let many = "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?) \
+                INSERT INTO list_certs (cert_num, cert) SELECT printf('0x%x', n), 'PEM' FROM many";
+    table.execute(many, [rows]).unwrap();
 }
 
 /// So many valid rows, from 0x500001 on.
