@@ -45,7 +45,7 @@ pub struct Plan {
 pub struct Progress {
     /// Rows counted, once all of them are.
     pub total: AtomicU64,
-    /// Rows read.
+    /// Rows that are done with.
     pub rows: AtomicU64,
     /// Answers signed.
     pub signed: AtomicU64,
@@ -191,14 +191,20 @@ impl Run<'_> {
             let of_each = |rate: u32| (rate / threads / 10) as usize;
             let most = self.plan.rate.map_or(MOST_AT_ONCE, of_each).clamp(1, MOST_AT_ONCE);
             let most = (most / self.plan.spellings.len().max(1)).max(1);
+            // Those that are left out are done.
+            self.note_done(rows - serials.len());
             for serials in serials.chunks(most) {
                 self.sign_all(serials)?;
-            }
-            if !self.is_over() {
-                Progress::add(&self.progress.rows, rows);
+                self.note_done(serials.len());
             }
         }
         Ok(())
+    }
+
+    fn note_done(&self, rows: usize) {
+        if !self.is_over() {
+            Progress::add(&self.progress.rows, rows);
+        }
     }
 
     /// The certificates of a page that the plan is about.

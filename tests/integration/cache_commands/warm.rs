@@ -415,6 +415,20 @@ fn threads_that_cannot_be_had_end_it_with_an_error() {
     assert!(told.contains("the system gives no thread, wanted: fewer, or"), "{told}");
 }
 
+#[test]
+fn on_a_terminal_a_row_counts_as_soon_as_it_is_done() {
+    let site = Site::new(KeyKind::P256);
+    fill_sqlite(&site, 60);
+    let config = site.configure(LOG);
+    let line = format!("{PROGRAM} cache warm --rate 40 --config {}", config.display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    let said = text(&run(&mut script, "bsdutils").stdout);
+    let shown = |rows: usize| said.contains(&format!(" {rows}/60 "));
+    assert!((20..50).any(shown), "{said}");
+    assert!(said.contains("signed 60, already there 0"), "{said}");
+}
+
 fn warm(config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["cache", "warm", "--config"]).arg(config).args(arguments);
