@@ -1,7 +1,7 @@
 //! One cached answer: its DER, its validity, what the row said, and when.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::disk::Written;
@@ -35,10 +35,23 @@ pub struct Entry {
     /// The same by [`uptime`], which is not set: a clock that was ahead, and comes to that
     /// second once more, does not make an old confirmation a new one.
     confirmed_uptime: AtomicU64,
-    /// Whether it has a file, as far as this process knows.
-    has_file: AtomicBool,
+    /// What this process knows of its file, a [`HasFile`].
+    has_file: AtomicU8,
     /// The last second in which somebody set out to read the row ahead of time.
     attempted: AtomicI64,
+}
+
+/// Whether an answer has a file, by which other processes tell that it is overtaken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HasFile {
+    /// It was not to have one.
+    No,
+    /// There was one in its place, its own or that of another process; somebody may have
+    /// removed it.
+    Yes,
+    /// It could not be written: there is none that anybody could remove.
+    Refused,
 }
 
 impl Entry {
@@ -57,7 +70,7 @@ impl Entry {
             validity,
             confirmed: AtomicI64::new(confirmed.unix()),
             confirmed_uptime: AtomicU64::new(uptime()),
-            has_file: AtomicBool::new(false),
+            has_file: AtomicU8::new(HasFile::No as u8),
             attempted: AtomicI64::new(i64::MIN),
         }
     }
@@ -128,15 +141,25 @@ impl Entry {
         own > others || (own == others && self.status != other.status && !self.is_good())
     }
 
-    /// Notes whether it has got a file.
+    /// Notes what has become of its file.
     pub fn note_file(&self, written: Written) {
-        self.has_file.store(written == Written::Yes, Ordering::Relaxed);
+        let has_file = match written {
+            Written::Yes | Written::Not => HasFile::Yes,
+            Written::Failed => HasFile::Refused,
+        };
+        self.has_file.store(has_file as u8, Ordering::Relaxed);
     }
 
-    /// Whether it has a file, unless somebody has removed it.
+    /// What this process knows of its file.
     #[must_use]
-    pub fn has_file(&self) -> bool {
-        self.has_file.load(Ordering::Relaxed)
+    pub fn has_file(&self) -> HasFile {
+        const NO: u8 = HasFile::No as u8;
+        const YES: u8 = HasFile::Yes as u8;
+        match self.has_file.load(Ordering::Relaxed) {
+            NO => HasFile::No,
+            YES => HasFile::Yes,
+            _ => HasFile::Refused,
+        }
     }
 
     /// Whether it says `good`.

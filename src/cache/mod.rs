@@ -25,6 +25,7 @@ mod unremoved;
 
 pub use disk::Disk;
 use disk::{Confirmed, Unreadable, Written};
+use entry::HasFile;
 pub use entry::{Entry, SignerTag};
 pub use kept::Kept;
 pub use making::Making;
@@ -191,12 +192,13 @@ impl ResponseCache {
             Confirmed::Other(file) => {
                 // Signed anew by another process, which is as good, or by what the row said
                 // in between: nobody is to find that when the store is out of reach.
-                let kept = Kept::of(&file, cert_id);
-                if kept.as_ref().is_some_and(|kept| kept.says(entry.status())) {
-                    entry.note_file(Written::Yes);
-                } else if !kept.is_some_and(|kept| is_overtaken(entry.status(), at, &kept)) {
-                    entry.note_file(disk.write(cert_id, entry.der(), at));
-                }
+                let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
+                    kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
+                });
+                entry.note_file(match stays {
+                    true => Written::Not,
+                    false => disk.write(cert_id, entry.der(), at),
+                });
             }
         }
     }
@@ -218,16 +220,21 @@ impl ResponseCache {
     /// longer holds.
     #[must_use]
     pub fn is_removed(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
-        let had_file = entry.is_good() && entry.has_file();
+        let had_file = entry.is_good() && entry.has_file() == HasFile::Yes;
         had_file && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
     }
 
-    /// The same, or another process has put another answer into its place.
+    /// The same, or another process has put another answer into its place; or it could not be
+    /// written, so that none could tell.
     #[must_use]
     pub fn is_replaced(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
-        let had_file = entry.is_good() && entry.has_file();
         let is_replaced = |disk: &Disk| disk.is_replaced(cert_id, entry.der());
-        had_file && self.disk.as_ref().is_some_and(is_replaced)
+        entry.is_good()
+            && match entry.has_file() {
+                HasFile::No => false,
+                HasFile::Yes => self.disk.as_ref().is_some_and(is_replaced),
+                HasFile::Refused => true,
+            }
     }
 
     /// Forgets an answer that says anything but `status`, or whatever it says where that is
@@ -362,14 +369,37 @@ mod tests {
             let answer = (&b"answer"[..], cache.signer());
             let entry = Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)));
             cache.put(&cert_id, Arc::clone(&entry), None, Basis::Listed);
-            assert!(!entry.has_file());
+            assert_eq!(entry.has_file(), HasFile::No);
             entry
         });
         one.confirm(&cert_id, &own, (Basis::Listed, SystemClock.now()), || true);
         other.confirm(&cert_id, &others, (Basis::Listed, SystemClock.now()), || true);
-        assert!(own.has_file() && others.has_file());
+        assert_eq!([own.has_file(), others.has_file()], [HasFile::Yes; 2]);
         one.forget_unless(&cert_id, None);
         assert!(other.is_removed(&cert_id, &others));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn an_answer_knows_of_the_file_that_another_process_has_written_at_the_same_moment() {
+        let at = Timestamp::from_unix;
+        let folder = tempfile::tempdir().unwrap();
+        let cache =
+            || ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(folder.path()), b"signer");
+        let (one, other) = (cache(), cache());
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let [own, others] = [&b"own"[..], b"other"]
+            .map(|der| Entry::new((der, one.signer()), CertStatus::Good, validity, at(10)));
+        one.confirm(&cert_id, &own, (Basis::Listed, SystemClock.now()), || {
+            other.confirm(&cert_id, &others, (Basis::Listed, SystemClock.now()), || true);
+            true
+        });
+        assert!(!one.is_removed(&cert_id, &own));
+        assert!(one.is_replaced(&cert_id, &own), "its own is not in the folder");
+        other.forget_unless(&cert_id, None);
+        assert!(one.is_removed(&cert_id, &own));
     }
 
     // rule: ANS-6

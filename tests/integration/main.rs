@@ -16,6 +16,7 @@ mod documents;
 mod fastcgi;
 mod forgetting;
 mod freshness;
+mod full_folder;
 mod http;
 mod index_to_sql;
 mod install;
