@@ -188,7 +188,7 @@ impl Run<'_> {
             // So that no row is old when its answer is signed, however slowly that goes: other
             // processes may find out meanwhile, and leave no trace, that it is not good.
             let threads = u32::try_from(self.plan.threads.max(1)).unwrap_or(u32::MAX);
-            let of_each = |rate: u32| (rate / threads / 10) as usize;
+            let of_each = |rate: u32| (rate / threads / 50) as usize;
             let most = self.plan.rate.map_or(MOST_AT_ONCE, of_each).clamp(1, MOST_AT_ONCE);
             let most = (most / self.plan.spellings.len().max(1)).max(1);
             // Those that are left out are done.
@@ -226,7 +226,7 @@ impl Run<'_> {
         if serials.is_empty() || self.is_over() {
             return Ok(());
         }
-        let at = self.responder.now();
+        let (at, begun) = (self.responder.now(), Instant::now());
         let found = self.issuer.store().find_many(serials)?;
         for (serial, found) in serials.iter().zip(found) {
             if self.is_over() {
@@ -237,7 +237,7 @@ impl Run<'_> {
             for spelling in &self.plan.spellings {
                 let der = hashes.cert_id(serial, *spelling).unwrap_or_default();
                 let Ok(cert_id) = CertId::from_der(&der) else { continue };
-                self.sign(&cert_id, Seen { record, at })?;
+                self.sign(&cert_id, Seen { record, at, begun })?;
             }
         }
         Ok(())

@@ -4,11 +4,11 @@
 //! in place of what another process knows better.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cache::{Disk, Kept};
 use crate::ocsp::CertId;
-use crate::responder::answers::{SECOND, forget_others};
+use crate::responder::answers::{LONG_WAIT, forget_others};
 use crate::responder::decision::{gives_way, validity};
 use crate::responder::issuers::Acting;
 use crate::responder::{Responder, ends};
@@ -22,6 +22,15 @@ pub struct Seen {
     pub record: CertRecord,
     /// The second before it was read.
     pub at: Timestamp,
+    /// The moment, by a clock that nobody sets.
+    pub begun: Instant,
+}
+
+impl Seen {
+    /// Whether it was good so long ago that others may have been told otherwise since.
+    fn is_old(&self) -> bool {
+        self.record.status == CertStatus::Good && self.begun.elapsed() > LONG_WAIT
+    }
 }
 
 /// Whether an answer is to be signed now.
@@ -93,8 +102,8 @@ impl Responder {
     }
 
     /// Signs what the row says, and keeps it on disk, unless another process has seen the
-    /// row later and kept something else meanwhile. One that was good longer ago than a
-    /// second is read once more.
+    /// row later and kept something else meanwhile, or removed what says that it is good. One
+    /// that was good a while ago is read once more.
     ///
     /// # Errors
     ///
@@ -106,21 +115,22 @@ impl Responder {
         mut seen: Seen,
         mut due: Due,
     ) -> Result<Due, AheadError> {
-        let at = self.now();
-        if seen.record.status == CertStatus::Good && at.saturating_since(seen.at) > SECOND {
-            let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotRead)?;
-            let Some(record) = record else {
-                forget_others(issuer, &cert_id.serial(), None);
-                return Ok(Due::Overtaken);
-            };
-            if record.status != CertStatus::Good {
-                forget_others(issuer, &cert_id.serial(), Some(record.status));
+        if seen.is_old() {
+            let Some(again) = self.seen_again(issuer, cert_id)? else { return Ok(Due::Overtaken) };
+            if again.record.status != CertStatus::Good {
                 due = Due::Again;
             }
-            seen = Seen { record, at };
+            seen = again;
         }
         let signed = self.signed(issuer, cert_id, seen.record, seen.at);
         let (der, _) = signed.map_err(|_| AheadError::NotSigned)?;
+        if seen.is_old() {
+            // The signature has taken long.
+            match self.seen_again(issuer, cert_id)? {
+                Some(again) if again.record == seen.record => seen = again,
+                _ => return Ok(Due::Overtaken),
+            }
+        }
         if due == Due::New
             && disk.try_write_new(cert_id, &der, seen.at).map_err(AheadError::NotKept)?
         {
@@ -129,6 +139,9 @@ impl Responder {
         let mut confirmed = seen.at;
         let now = self.now();
         let file = disk.read(cert_id);
+        if file.is_none() && due == Due::Again && seen.record.status == CertStatus::Good {
+            return Ok(Due::Overtaken);
+        }
         if let Some(kept) = file.as_ref().and_then(|file| Kept::of(file, cert_id)) {
             if kept.is_seen_later(seen.record.status, seen.at, now) {
                 return Ok(Due::Overtaken);
@@ -140,6 +153,22 @@ impl Responder {
         }
         disk.try_write(cert_id, &der, confirmed).map_err(AheadError::NotKept)?;
         Ok(Due::Again)
+    }
+
+    /// Reads a row once more; where it is not good now, what says so of it is forgotten. `None`:
+    /// it is not there any more.
+    fn seen_again(
+        &self,
+        issuer: Acting<'_>,
+        cert_id: &CertId<'_>,
+    ) -> Result<Option<Seen>, AheadError> {
+        let (at, begun) = (self.now(), Instant::now());
+        let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotRead)?;
+        let status = record.as_ref().map(|record| record.status);
+        if status != Some(CertStatus::Good) {
+            forget_others(issuer, &cert_id.serial(), status);
+        }
+        Ok(record.map(|record| Seen { record, at, begun }))
     }
 
     /// Whether a kept answer, which says what the row says, need not be signed anew.

@@ -399,6 +399,6 @@ fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
 
 /// More than a row and a signature take by most keys: what takes longer has waited, or signs
 /// slowly. Until then other processes may find out in vain that the row is not good.
-const LONG_WAIT: Duration = Duration::from_millis(20);
+pub(super) const LONG_WAIT: Duration = Duration::from_millis(20);
 /// What confirmations are counted in.
-pub(super) const SECOND: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);

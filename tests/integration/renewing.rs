@@ -1,9 +1,10 @@
 //! When a row is read again for an answer that is kept, when that is signed anew, and when
 //! neither is.
 
-use std::fs::{File, FileTimes};
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ocsp_fcgi::responder::Reply;
@@ -119,8 +120,48 @@ fn what_another_process_finds_out_before_an_answer_is_signed_ahead_stays() {
         assert_eq!(done.unwrap(), Due::Overtaken);
         assert!(told.starts_with("revoked"), "{told}");
         let path = &files(&world.site.path("cache"))[0];
-        assert_eq!(Answer::read(&std::fs::read(path).unwrap()).statuses(), [told]);
+        assert_eq!(Answer::read(&fs::read(path).unwrap()).statuses(), [told]);
     }
+}
+
+// rule: ANS-6
+#[test]
+fn what_is_revoked_while_its_turn_to_be_signed_ahead_is_waited_for_is_not_kept_as_good() {
+    for is_kept in [false, true] {
+        let world = World::new(WINDOW);
+        let now = SystemClock.now();
+        if is_kept {
+            world.at(now.saturating_sub(DAY * 2));
+            assert_eq!(world.told(&world.sha1), "good");
+        }
+        world.at(now);
+        // In the same second, which clocks do not tell.
+        let (_, done) = world.warm_after(CertStatus::Good, now, || {
+            world.revoke("0a1b");
+            let other = World::beside(&world, WINDOW);
+            other.at(now);
+            assert!(other.told(&other.nonce()).starts_with("revoked"));
+            thread::sleep(LONG_WAIT);
+        });
+        assert!(done.unwrap().is_now());
+        let path = &files(&world.site.path("cache"))[0];
+        let told = Answer::read(&fs::read(path).unwrap()).statuses().concat();
+        assert!(told.starts_with("revoked"), "{told}");
+    }
+}
+
+// rule: ANS-6
+#[test]
+fn what_is_removed_before_it_is_signed_ahead_anew_is_not_kept() {
+    let world = World::new(WINDOW);
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(DAY * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    let path = &files(&world.site.path("cache"))[0];
+    let (due, done) = world.warm_after(CertStatus::Good, now, || fs::remove_file(path).unwrap());
+    assert_eq!((due, done.unwrap()), (Due::Again, Due::Overtaken));
+    assert!(files(&world.site.path("cache")).is_empty());
 }
 
 /// The next so many times that a row is read, it is not good, for a moment in which another
@@ -138,4 +179,6 @@ fn overtake(world: &Arc<World>, times: usize) {
 }
 
 const WINDOW: Duration = Duration::from_secs(10);
+/// More than a reading takes that counts as done at once.
+const LONG_WAIT: Duration = Duration::from_millis(40);
 const DAY: Duration = Duration::from_secs(86_400);

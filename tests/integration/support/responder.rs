@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use ocsp_fcgi::cache::{Memory, ResponseCache};
@@ -190,7 +190,9 @@ impl World {
         let cert_id = ocsp::CertId::from_der(&der).unwrap();
         let issuer = self.responder.issuers().find(&cert_id, self.responder.now()).unwrap();
         let place = (issuer, issuer.cache().disk().unwrap());
-        let seen = Seen { record: CertRecord::listed(status), at };
+        let age = self.clock.now().saturating_since(at).saturating_sub(Duration::from_secs(1));
+        let begun = Instant::now().checked_sub(age).unwrap();
+        let seen = Seen { record: CertRecord::listed(status), at, begun };
         let due = self.responder.due(place, &cert_id, seen, Duration::ZERO);
         meanwhile();
         (due, self.responder.sign_ahead(place, &cert_id, seen, due))
