@@ -248,10 +248,14 @@ impl ResponseCache {
         );
     }
 
-    /// Forgets an answer that says something else than `seen` does, and whose row was not
-    /// read later.
-    pub fn forget_superseded(&self, cert_id: &CertId<'_>, seen: &Entry, now: Timestamp) {
-        let (status, at) = (seen.status(), seen.confirmed_by(now));
+    /// Forgets an answer that says something else than `status`, and whose row was not read
+    /// after `at`.
+    pub fn forget_superseded(
+        &self,
+        cert_id: &CertId<'_>,
+        (status, at): (CertStatus, Timestamp),
+        now: Timestamp,
+    ) {
         self.forget_if(
             cert_id,
             Some(at),

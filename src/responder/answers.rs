@@ -331,10 +331,9 @@ pub(super) fn forget_others(issuer: Acting<'_>, serial: &Serial, status: Option<
 /// The same where the row was not read now: `seen`, which is not good and is about to be
 /// given, was found in the folder. What has been read later stays.
 pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entry, now: Timestamp) {
-    // Its row was read in that second or later.
-    let at = seen.confirmed_by(now).saturating_add(SECOND);
+    let at = seen.confirmed_by(now).saturating_add(LONG_READING);
     for_each_kept(issuer, (serial, at), |cache, cert_id| {
-        cache.forget_superseded(cert_id, seen, now);
+        cache.forget_superseded(cert_id, (seen.status(), at), now);
     });
 }
 
@@ -400,5 +399,6 @@ fn shortest(validities: impl Iterator<Item = Validity>) -> Option<Validity> {
 /// More than a row and a signature take by most keys: what takes longer has waited, or signs
 /// slowly. Until then other processes may find out in vain that the row is not good.
 pub(super) const LONG_WAIT: Duration = Duration::from_millis(20);
-/// What confirmations are counted in.
-const SECOND: Duration = Duration::from_secs(1);
+/// Confirmations are told by the second in which a question began; its row was read that much
+/// later at the most, unless the store is out of order.
+const LONG_READING: Duration = Duration::from_secs(3);

@@ -118,6 +118,21 @@ fn a_revocation_found_in_the_folder_outdoes_a_confirmation_to_come_by_every_name
 
 // rule: ANS-6
 #[test]
+fn a_revocation_found_in_the_folder_outdoes_what_was_read_about_then_by_every_name() {
+    // By whole seconds, and those in which questions began: the other one waited for its row.
+    for earlier in [1, 3] {
+        let world = World::new(LONG_WINDOW);
+        let now = SystemClock.now();
+        world.at(now);
+        assert_eq!(world.told(&world.sha256), "good");
+        revoke_and_tell_another(&world, &world.sha1, now.saturating_sub(seconds(earlier)));
+        assert_eq!(world.told(&world.sha1), told_revoked());
+        assert_eq!(world.told(&world.sha256), told_revoked(), "{earlier} s");
+    }
+}
+
+// rule: ANS-6
+#[test]
 fn a_revocation_found_in_the_folder_without_the_store_counts_by_every_name() {
     let world = World::new(WINDOW);
     let now = SystemClock.now();
@@ -482,6 +497,10 @@ fn told_revoked() -> String {
     let CertStatus::Revoked { time, reason } = revoked() else { panic!("revoked") };
     assert_eq!(time, Timestamp::from_unix(REVOKED_AT));
     format!("revoked {REVOKED_AT} {}", reason.unwrap().code())
+}
+
+const fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
 }
 
 const WINDOW: Duration = Duration::from_secs(10);

@@ -201,7 +201,7 @@ impl Keeper {
     }
 
     fn host_answered(&self, host: usize) {
-        let what = format_args!("further database connections can be made again");
+        let what = format_args!("further database connections can be made again:");
         self.shortage.end(what);
         let mut state = self.lock();
         state.down = None;
