@@ -46,8 +46,11 @@ pub(super) fn duration_text(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// A number of octets with a unit: `64MiB`, `64 MiB`, `100kB`.
+/// A number of octets with a unit: `64MiB`, `64 MiB`, `100kB`; or `0`.
 pub(super) fn size(text: &str) -> Option<u64> {
+    if text == "0" {
+        return Some(0);
+    }
     let (number, unit) = split_number(text)?;
     let unit_octets = match unit.strip_prefix(' ').unwrap_or(unit) {
         "KiB" => 1 << 10,
@@ -248,6 +251,7 @@ mod tests {
         assert_eq!(size("2GiB"), Some(2_147_483_648));
         assert_eq!(size("3kB"), Some(3_000));
         assert_eq!(size("3MB"), Some(3_000_000));
+        assert_eq!(size("0"), Some(0));
         for text in ["", "64", "MiB", "64mib", "1.5MiB", "-1MiB", "64  MiB", "99999999999999GiB"] {
             assert_eq!(size(text), None, "{text}");
         }
