@@ -133,7 +133,7 @@ pub fn responder(config: &Config, shared: &Shared, keys: Keys) -> Result<(Respon
     let clock = Arc::new(SystemClock);
     let presigned = presigned(config, &mut warnings)?;
     let issuers = match &config.cache.folder {
-        Some(folder) => Issuers::new(issuers).with_former_in(folder),
+        Some(folder) => Issuers::new(issuers).with_others_in(folder),
         None => Issuers::new(issuers),
     };
     let responder = Responder::new(issuers, presigned, config.policy, clock, capacity);

@@ -67,6 +67,13 @@ pub fn signer_folders(folder: &Path) -> io::Result<Vec<SignerFolder>> {
 }
 
 impl SignerFolder {
+    /// That of the answers which are signed with this certificate, in DER, below the cache folder.
+    #[must_use]
+    pub fn of(folder: &Path, certificate: &[u8]) -> Self {
+        let name = short_hash(certificate);
+        Self { path: folder.join(&name), name }
+    }
+
     /// Whether its answers are signed with this certificate, in DER.
     #[must_use]
     pub fn is_of(&self, certificate: &[u8]) -> bool {

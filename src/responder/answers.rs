@@ -337,8 +337,8 @@ pub(super) fn forget_superseded(issuer: Acting<'_>, serial: &Serial, seen: &Entr
     });
 }
 
-/// Of everybody who signs for the CA: a successor may have signed ahead. And whatever is left
-/// of those who did, and may again.
+/// Of everybody who signs for the CA: a successor may have signed ahead. And of
+/// those who are not configured here, and may be for others, or again.
 fn for_each_kept(
     issuer: Acting<'_>,
     (serial, at): (&Serial, Timestamp),
@@ -351,9 +351,9 @@ fn for_each_kept(
             forget(acting.cache(), &cert_id);
         }
     }
-    for former in issuer.former() {
+    for other in issuer.others() {
         for cert_id in spellings.iter().filter_map(|der| CertId::from_der(der).ok()) {
-            former.remove(&cert_id);
+            other.remove_unreported(&cert_id);
         }
     }
 }

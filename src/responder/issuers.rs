@@ -1,7 +1,7 @@
 //! The configured issuers, found by CertID, and who signs for them when.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub struct Issuer {
     store: Arc<dyn StatusStore>,
     /// In the order in which they take over; at least one.
     signatories: Vec<Signatory>,
-    /// What was kept by those who signed before, and may again.
-    former: Arc<[Disk]>,
+    /// What is kept by those who are not configured here.
+    others: Option<Arc<OtherSigners>>,
     health: Health,
 }
 
@@ -80,6 +80,12 @@ impl TakeOver {
     }
 }
 
+/// Those whose answers are below a cache folder, and who do not sign here.
+struct OtherSigners {
+    folder: PathBuf,
+    configured: Vec<SignerFolder>,
+}
+
 impl Issuer {
     /// A CA without anybody to sign for it yet.
     #[must_use]
@@ -89,8 +95,8 @@ impl Issuer {
         policy: Policy,
         store: Arc<dyn StatusStore>,
     ) -> Self {
-        let (signatories, former, health) = (Vec::new(), Arc::default(), Health::new());
-        Self { id, certificate, policy, store, signatories, former, health }
+        let (signatories, others, health) = (Vec::new(), None, Health::new());
+        Self { id, certificate, policy, store, signatories, others, health }
     }
 
     /// Adds who signs next, after those who are there. Whether the certificate may
@@ -157,9 +163,11 @@ impl Issuer {
         &*self.store
     }
 
-    /// The answers, below the cache folder, of signers that are not configured now.
-    pub(super) fn former(&self) -> &[Disk] {
-        &self.former
+    /// The answers, below the cache folder, of signers that are not configured here, as they are
+    /// now: of those who signed before and may again, and of other processes that are to be
+    /// reloaded, or were.
+    pub(super) fn others(&self) -> Vec<Disk> {
+        self.others.as_ref().map_or_else(Vec::new, |others| others.disks())
     }
 
     /// How its store and key are.
@@ -237,6 +245,15 @@ impl Deref for Acting<'_> {
     }
 }
 
+impl OtherSigners {
+    fn disks(&self) -> Vec<Disk> {
+        // Where it cannot be read, nothing is found there either.
+        let found = survey::signer_folders(&self.folder).unwrap_or_default();
+        let others = found.into_iter().filter(|found| !self.configured.contains(found));
+        others.map(|folder| Disk::at(folder.path)).collect()
+    }
+}
+
 impl Issuers {
     /// Takes the CAs.
     #[must_use]
@@ -244,20 +261,16 @@ impl Issuers {
         Self(issuers)
     }
 
-    /// The same, where a signer that is configured no longer has left answers below `folder`,
-    /// which are to be found overtaken should it be configured again.
+    /// The same, where signers that are not configured here may have answers below `folder`, which
+    /// are to be found overtaken by whoever gives them.
     #[must_use]
-    pub fn with_former_in(mut self, folder: &Path) -> Self {
-        let is_known = |found: &SignerFolder| {
-            let mut signatories = self.0.iter().flat_map(|issuer| &issuer.signatories);
-            signatories.any(|one| found.is_of(one.signer.certificate().der()))
-        };
-        // Where it cannot be read, nothing is found there either.
-        let found = survey::signer_folders(folder).unwrap_or_default();
-        let former = found.into_iter().filter(|found| !is_known(found));
-        let former: Arc<[Disk]> = former.map(|folder| Disk::at(folder.path)).collect();
+    pub fn with_others_in(mut self, folder: &Path) -> Self {
+        let signatories = self.0.iter().flat_map(|issuer| &issuer.signatories);
+        let certificates = signatories.map(|one| one.signer.certificate().der());
+        let configured = certificates.map(|der| SignerFolder::of(folder, der)).collect();
+        let others = Arc::new(OtherSigners { folder: folder.to_owned(), configured });
         for issuer in &mut self.0 {
-            issuer.former = Arc::clone(&former);
+            issuer.others = Some(Arc::clone(&others));
         }
         self
     }

@@ -93,6 +93,21 @@ fn a_signer_that_comes_back_has_nothing_good_of_what_was_told_to_be_revoked_mean
 
 // rule: ANS-6
 #[test]
+fn what_is_told_by_one_signer_counts_for_another_that_has_begun_later() {
+    let now = SystemClock.now();
+    let world = World::with_successor(LONG_WINDOW, now);
+    // As where one of two processes has been reloaded, and the other has not.
+    let before = World::beside(&world, LONG_WINDOW);
+    assert_eq!(world.told(&world.sha1), "good");
+    before.revoke("0a1b");
+    assert_eq!(before.told(&before.nonce()), told_revoked());
+    world.hide_store();
+    world.at(now.saturating_add(LONG_WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "tryLater");
+}
+
+// rule: ANS-6
+#[test]
 fn a_confirmation_to_come_does_not_outdo_a_revocation_in_the_folder() {
     let now = SystemClock.now();
     let world = World::new(WINDOW);

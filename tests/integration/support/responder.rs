@@ -125,7 +125,7 @@ impl World {
         let signing = Arc::new(Signing::new(1, 10));
         let capacity = Capacity { slow, signing: Arc::clone(&signing) };
         let (issuers, presigned) =
-            (Issuers::new(vec![issuer]).with_former_in(&folder), Presigned::default());
+            (Issuers::new(vec![issuer]).with_others_in(&folder), Presigned::default());
         let clock_of_it: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let responder = Responder::new(issuers, presigned, policy, clock_of_it, capacity);
         let sha1 = Request::about(&CertId::new(&identity.certificate, "0a1b")).der();
