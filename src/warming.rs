@@ -185,8 +185,9 @@ impl Run<'_> {
             let Some(page) = page else { return Ok(()) };
             let rows = page.listed.len() + page.unreadable.len();
             let serials = self.chosen(page);
-            // So that no row is old when its answer is signed, however slowly that goes: other
-            // processes may find out meanwhile, and leave no trace, that it is not good.
+            // So many as are signed in a fiftieth of a second, after which a row would have to be
+            // read again (`sign_ahead`): other processes may find out meanwhile, and leave no
+            // trace, that it is not good.
             let threads = u32::try_from(self.plan.threads.max(1)).unwrap_or(u32::MAX);
             let of_each = |rate: u32| (rate / threads / 50) as usize;
             let most = self.plan.rate.map_or(MOST_AT_ONCE, of_each).clamp(1, MOST_AT_ONCE);

@@ -140,7 +140,11 @@ fn a_revocation_found_in_the_folder_outdoes_what_was_read_about_then_by_every_na
         let now = SystemClock.now();
         world.at(now);
         assert_eq!(world.told(&world.sha256), "good");
-        revoke_and_tell_another(&world, &world.sha1, now.saturating_sub(seconds(earlier)));
+        revoke_and_tell_another(
+            &world,
+            &world.sha1,
+            now.saturating_sub(Duration::from_secs(earlier)),
+        );
         assert_eq!(world.told(&world.sha1), told_revoked());
         assert_eq!(world.told(&world.sha256), told_revoked(), "{earlier} s");
     }
@@ -512,10 +516,6 @@ fn told_revoked() -> String {
     let CertStatus::Revoked { time, reason } = revoked() else { panic!("revoked") };
     assert_eq!(time, Timestamp::from_unix(REVOKED_AT));
     format!("revoked {REVOKED_AT} {}", reason.unwrap().code())
-}
-
-const fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
 }
 
 const WINDOW: Duration = Duration::from_secs(10);

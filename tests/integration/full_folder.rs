@@ -15,11 +15,7 @@ use crate::support::responder::World;
 fn what_has_no_file_as_none_could_be_written_is_not_given_as_good_without_the_store() {
     let world = full();
     assert_eq!(world.told(&world.sha1), "good");
-    let other = World::beside(&world, WINDOW);
-    other.revoke("0a1b");
-    assert!(other.told(&other.nonce()).starts_with("revoked"));
-    without_store(&world);
-    assert_eq!(world.told(&world.sha1), "tryLater");
+    assert_eq!(told_without_store_once_another_is_told_of_a_revocation(&world), "tryLater");
 }
 
 // rule: ANS-6
@@ -28,11 +24,7 @@ fn nor_is_it_where_there_was_room_again_when_another_was_told() {
     let world = full();
     assert_eq!(world.told(&world.sha1), "good");
     make_room(&world);
-    let other = World::beside(&world, WINDOW);
-    other.revoke("0a1b");
-    assert!(other.told(&other.nonce()).starts_with("revoked"));
-    without_store(&world);
-    assert_eq!(world.told(&world.sha1), "tryLater");
+    assert_eq!(told_without_store_once_another_is_told_of_a_revocation(&world), "tryLater");
 }
 
 // rule: ANS-6
@@ -61,10 +53,14 @@ fn make_room(world: &World) {
     fs::create_dir(world.site.path("room")).unwrap();
 }
 
-/// The window is over, and the store is away.
-fn without_store(world: &World) {
+/// Told after the window.
+fn told_without_store_once_another_is_told_of_a_revocation(world: &World) -> String {
+    let other = World::beside(world, WINDOW);
+    other.revoke("0a1b");
+    assert!(other.told(&other.nonce()).starts_with("revoked"));
     world.hide_store();
     world.at(SystemClock.now().saturating_add(WINDOW * 2));
+    world.told(&world.sha1)
 }
 
 const WINDOW: Duration = Duration::from_secs(10);

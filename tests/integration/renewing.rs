@@ -11,7 +11,7 @@ use ocsp_fcgi::responder::Reply;
 use ocsp_fcgi::responder::ahead::Due;
 use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::status::CertStatus;
-use ocsp_fcgi::time::{Clock, SystemClock};
+use ocsp_fcgi::time::{Clock, SystemClock, Timestamp};
 
 use crate::support::files;
 use crate::support::ocsp::Answer;
@@ -81,11 +81,8 @@ fn a_store_whose_row_cannot_be_understood_is_not_away() {
 // rule: ANS-6
 #[test]
 fn what_is_signed_ahead_counts_as_of_the_last_reading_of_all() {
-    let world = World::new(WINDOW);
     let now = SystemClock.now();
-    world.at(now.saturating_sub(DAY * 2));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.at(now);
+    let world = due_for_renewal(now);
     // Another process has read the row in this second.
     let path = &files(&world.site.path("cache"))[0];
     let second = SystemTime::UNIX_EPOCH + Duration::from_secs(now.unix().unsigned_abs());
@@ -101,12 +98,8 @@ fn what_is_signed_ahead_counts_as_of_the_last_reading_of_all() {
 #[test]
 fn what_another_process_finds_out_before_an_answer_is_signed_ahead_stays() {
     for is_kept in [false, true] {
-        let world = World::new(WINDOW);
         let now = SystemClock.now();
-        if is_kept {
-            world.at(now.saturating_sub(DAY * 2));
-            assert_eq!(world.told(&world.sha1), "good");
-        }
+        let world = if is_kept { due_for_renewal(now) } else { World::new(WINDOW) };
         world.at(now);
         let mut told = String::new();
         let before = now.saturating_sub(Duration::from_secs(1));
@@ -128,12 +121,8 @@ fn what_another_process_finds_out_before_an_answer_is_signed_ahead_stays() {
 #[test]
 fn what_is_revoked_while_its_turn_to_be_signed_ahead_is_waited_for_is_not_kept_as_good() {
     for is_kept in [false, true] {
-        let world = World::new(WINDOW);
         let now = SystemClock.now();
-        if is_kept {
-            world.at(now.saturating_sub(DAY * 2));
-            assert_eq!(world.told(&world.sha1), "good");
-        }
+        let world = if is_kept { due_for_renewal(now) } else { World::new(WINDOW) };
         world.at(now);
         // In the same second, which clocks do not tell.
         let (_, done) = world.warm_after(CertStatus::Good, now, || {
@@ -153,15 +142,21 @@ fn what_is_revoked_while_its_turn_to_be_signed_ahead_is_waited_for_is_not_kept_a
 // rule: ANS-6
 #[test]
 fn what_is_removed_before_it_is_signed_ahead_anew_is_not_kept() {
-    let world = World::new(WINDOW);
     let now = SystemClock.now();
-    world.at(now.saturating_sub(DAY * 2));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.at(now);
+    let world = due_for_renewal(now);
     let path = &files(&world.site.path("cache"))[0];
     let (due, done) = world.warm_after(CertStatus::Good, now, || fs::remove_file(path).unwrap());
     assert_eq!((due, done.unwrap()), (Due::Again, Due::Overtaken));
     assert!(files(&world.site.path("cache")).is_empty());
+}
+
+/// With an answer to the question by SHA-1 that has more than half of its time behind it.
+fn due_for_renewal(now: Timestamp) -> World {
+    let world = World::new(WINDOW);
+    world.at(now.saturating_sub(DAY * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    world
 }
 
 /// The next so many times that a row is read, it is not good, for a moment in which another

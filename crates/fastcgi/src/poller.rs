@@ -18,7 +18,7 @@ use rustix::io::{self, Errno};
 use trouble::Trouble;
 
 use crate::crew::Patience;
-use crate::peer::{Peer, Received};
+use crate::peer::Peer;
 use watched::{END_EVENTS, IdlePeers, Resting, State, Watched};
 
 mod watched;
@@ -183,10 +183,7 @@ impl<S> Poller<S> {
     /// request, or its beginning, which nobody has taken yet.
     pub(crate) fn sweep(&self, now: Instant) -> Vec<Box<Peer<S>>> {
         self.lock().take_out(|resting| {
-            let has_asked = || {
-                resting.waiting == Waiting::ForRequest
-                    && matches!(resting.peer.look(), Received::Octets(_))
-            };
+            let has_asked = || resting.waiting == Waiting::ForRequest && resting.has_sent();
             resting.deadline <= now && !has_asked()
         })
     }
@@ -213,7 +210,7 @@ impl<S> Poller<S> {
 
     /// Takes out all connections on which nothing has come that nobody has taken yet.
     pub(crate) fn dismiss_silent(&self) -> Vec<Box<Peer<S>>> {
-        self.lock().take_out(|resting| !matches!(resting.peer.look(), Received::Octets(_)))
+        self.lock().take_out(|resting| !resting.has_sent())
     }
 
     /// Takes out all connections.
@@ -229,7 +226,7 @@ impl<S> Poller<S> {
             resting.waiting == Waiting::ForRequest && !resting.peer.is_beginning(now)
         });
         let (token, longest) = idle.min_by_key(|(_, resting)| resting.since)?;
-        if matches!(longest.peer.look(), Received::Octets(_)) {
+        if longest.has_sent() {
             return None; // it makes room, or rests, once that is answered
         }
         watched.remove(token)

@@ -7,7 +7,7 @@ use rustix::event::epoll::EventFlags;
 use trouble::Trouble;
 
 use super::Waiting;
-use crate::peer::Peer;
+use crate::peer::{Peer, Received};
 
 #[derive(Debug)]
 pub(super) struct Watched<S> {
@@ -45,6 +45,13 @@ pub(super) struct Resting<S> {
 pub(super) enum IdlePeers {
     Stay,
     Leave,
+}
+
+impl<S> Resting<S> {
+    /// Whether something has come that nobody has taken yet.
+    pub(super) fn has_sent(&self) -> bool {
+        matches!(self.peer.look(), Received::Octets(_))
+    }
 }
 
 impl<S> Watched<S> {
