@@ -33,7 +33,7 @@ pub(super) struct Succession {
     pub signers: Vec<Candidate>,
     /// Why none of them signs now.
     pub over: Option<String>,
-    /// Why one is left out.
+    /// Why one is left out, or when nobody signs.
     pub warning: Option<String>,
 }
 
@@ -46,7 +46,10 @@ impl Succession {
         match (present.barred, next) {
             (None, None) => Self::all(vec![present]),
             (None, Some(next)) => match never_signs(&next, &present, ca) {
-                None => Self::all(vec![present, next]),
+                None => Self {
+                    warning: nobody_between(&present, &next, ca.0),
+                    ..Self::all(vec![present, next])
+                },
                 Some(reason) => {
                     let path = next.path.display();
                     let left_out =
@@ -129,6 +132,19 @@ fn never_signs(
         }
         _ => None,
     }
+}
+
+/// That a successor begins only when its predecessor has ended.
+fn nobody_between(present: &Candidate, next: &Candidate, ca: &Certificate) -> Option<String> {
+    let ends = present.certificate().not_after().min(ca.not_after());
+    let begins = next.certificate().not_before();
+    (begins > ends).then(|| {
+        format!(
+            "certificate {}: begins on {begins}, after that of the present signer has ended on \
+             {ends}: nobody signs in between",
+            next.path.display()
+        )
+    })
 }
 
 fn may_not(

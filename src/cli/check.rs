@@ -18,7 +18,6 @@ use crate::cache::survey;
 use crate::cli::say;
 use crate::config::{Config, Database, Issuer, Listen, Warning};
 use crate::logging;
-use crate::responder::issuers::TakeOver;
 use crate::signer::certificate::Certificate;
 use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
@@ -124,11 +123,11 @@ fn check_signers(identity: &Identity, issuer: &Issuer, tally: &mut Tally) {
     for (signer, take_over) in &identity.signers {
         let certificate = signer.certificate();
         let ends = certificate.not_after().min(identity.certificate.not_after());
-        let from = match (take_over, predecessor_ends.replace(ends)) {
-            (TakeOver::At(_), Some(before)) => {
-                let from = take_over.instant(certificate, before, issuer.policy.validity);
-                format!("from {from} on, ")
-            }
+        let takes_over = predecessor_ends
+            .replace(ends)
+            .map(|before| take_over.instant(certificate, before, issuer.policy.validity));
+        let from = match takes_over {
+            Some(from) if from > now => format!("from {from} on, "),
             _ => String::new(),
         };
         if ends <= now && identity.over.is_none() {

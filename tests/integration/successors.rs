@@ -143,6 +143,28 @@ fn a_successor_that_begins_after_the_end_of_its_predecessor_signs_from_then_on()
     assert!(answer.is_signed_by(&world.certificate("next")));
 }
 
+#[test]
+fn check_says_when_a_successor_begins_to_sign_and_warns_where_nobody_signs_before() {
+    for (begins_in_days, is_late) in [(0, false), (29, false), (31, true)] {
+        let begins = in_seconds(begins_in_days * 86_400);
+        let world = Succession::with_next(30, (begins, 365));
+        let output = world.run(&["check"], "");
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let ends = world.signer.certificate.clone();
+        let ends = Certificate::new(ends).unwrap().not_after();
+        let from = begins.max(ends.saturating_sub(Duration::from_secs(3 * 86_400)));
+        assert!(
+            said.contains(&format!("ok       signer CN=next: ecdsa-with-SHA256, from {from} on, ")),
+            "{said}"
+        );
+        let warning = format!(
+            "next.crt: begins on {begins}, after that of the present signer has ended on {ends}: nobody"
+        );
+        assert_eq!(said.contains(&warning), is_late, "{said}");
+    }
+}
+
 // rule: RSP-4
 #[test]
 fn a_next_signer_that_will_never_sign_is_left_out_with_a_warning() {
