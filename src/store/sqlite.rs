@@ -250,6 +250,12 @@ impl Sqlite {
                 return Failure::HalfWritten(self.place(), error);
             }
             Some(ErrorCode::ReadOnly) => return Failure::Beside(self.place(), error),
+            Some(ErrorCode::CannotOpen) => {
+                // SQLite does not say why: the system does.
+                if let Err(error) = fs::File::open(&self.options.path) {
+                    return Failure::File(self.place(), error);
+                }
+            }
             _ => {}
         }
         Failure::Database(self.place(), error)

@@ -338,6 +338,22 @@ fn check_warns_of_a_cache_folder_that_everybody_may_write_to() {
     }
 }
 
+#[test]
+fn check_says_why_an_sqlite_file_cannot_be_opened() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let config = site.write_config(
+        "itcert = \"ca.crt\"\nitkey = \"ca.key\"\n[database]\nsqlite = \"certs.db\"\n",
+    );
+    let file = site.path("certs.db");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    let mut check = unprivileged(&[PROGRAM, "check", "--config", config.to_str().unwrap()]);
+    let output = run(&mut check, "ocsp-fcgi");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    let wanted = format!("WRONG    database {}: Permission denied", file.display());
+    assert!(said.contains(&wanted), "{said}");
+}
+
 fn check(config: &Path) -> Output {
     ocsp_fcgi(&["check", "--config", config.to_str().unwrap()])
 }
