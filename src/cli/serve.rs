@@ -178,9 +178,10 @@ pub(super) enum Tried {
     Refused(anyhow::Error),
 }
 
+/// Not what a folder that is closed says (EACCES).
 fn is_refused(error: &ListenError) -> bool {
     let ListenError::System { source, .. } = error else { return false };
-    source.kind() == io::ErrorKind::PermissionDenied
+    source.raw_os_error() == Some(nix::libc::EPERM)
 }
 
 fn is_absent(error: &ListenError) -> bool {

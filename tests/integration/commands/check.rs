@@ -339,6 +339,19 @@ fn check_warns_of_a_cache_folder_that_everybody_may_write_to() {
 }
 
 #[test]
+fn check_blames_the_folder_of_the_socket_not_its_group_where_that_is_closed() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let group = nix::unistd::getegid();
+    let socket = format!("[listen]\nunix = \"closed/s.sock\"\nunix_group = \"{group}\"\n");
+    let config = site.configure(&socket);
+    fs::create_dir(site.path("closed")).unwrap();
+    fs::set_permissions(site.path("closed"), fs::Permissions::from_mode(0o500)).unwrap();
+    let mut check = unprivileged(&[PROGRAM, "check", "--config", config.to_str().unwrap()]);
+    let said = text(&run(&mut check, "ocsp-fcgi").stdout);
+    assert!(said.contains("WRONG    [listen] unix: listening: "), "{said}");
+}
+
+#[test]
 fn check_says_why_an_sqlite_file_cannot_be_opened() {
     let site = Site::with_certificates(KeyKind::P256);
     let config = site.write_config(
