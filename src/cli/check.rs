@@ -130,8 +130,8 @@ fn check_signers(identity: &Identity, issuer: &Issuer, tally: &mut Tally) {
             Some(from) if from > now => format!("from {from} on, "),
             _ => String::new(),
         };
-        if ends <= now && identity.over.is_none() {
-            continue; // its successor signs, which a warning tells
+        if ends <= now {
+            continue; // which is told, and whether its successor signs
         }
         let subject = certificate.subject();
         match signer.try_out() {

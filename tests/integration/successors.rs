@@ -124,6 +124,7 @@ fn a_successor_that_has_not_begun_signs_nothing_when_its_predecessor_has_ended()
             assert!(said.contains(part), "wanted {part:?} in {said}");
         }
         assert!(!said.contains("all is well") && !said.contains("its successor signs"), "{said}");
+        assert!(!said.contains("ok       signer CN=signer"), "{said}");
     }
 }
 
