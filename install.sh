@@ -143,6 +143,9 @@ uninstall() {
     for changes in "$units/ocsp-fcgi.service.d" "$units/ocsp-fcgi.socket.d"; do
         [ ! -d "$root$changes" ] || note "kept: $changes (changes by systemctl edit)"
     done
+    for file in /etc/systemd/system/$name-warm.service /etc/systemd/system/$name-warm.timer /etc/cron.d/$name; do
+        is_there "$file" && note "kept: $file (still to sign answers ahead)"
+    done
     for file in $web_server_files; do
         is_there "$file" && note "kept: $file (the web server still asks the responder)"
     done

@@ -143,6 +143,7 @@ fn an_uninstallation_names_what_was_made_by_hand_and_who_is_in_the_group() {
     let said = place.run(&["--uninstall"]);
     assert!(!said.contains("web server") && !said.contains("gpasswd"), "{said}");
     let made = [
+        "etc/systemd/system/ocsp-fcgi-warm.timer",
         "etc/nginx/conf.d/ocsp-fcgi.conf",
         "etc/apache2/sites-available/ocsp-fcgi.conf",
         "var/cache/ocsp-fcgi-apache/34099f7f/00.der",
@@ -156,6 +157,7 @@ fn an_uninstallation_names_what_was_made_by_hand_and_who_is_in_the_group() {
     place.install(&[]);
     let said = place.run(&["--uninstall"]);
     for kept in [
+        "/etc/systemd/system/ocsp-fcgi-warm.timer (",
         "/etc/nginx/conf.d/ocsp-fcgi.conf (",
         "/etc/apache2/sites-available/ocsp-fcgi.conf (",
         "/etc/apache2/sites-enabled/ocsp-fcgi.conf (",
