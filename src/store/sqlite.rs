@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, ToSql, params_from_iter};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use trouble::Trouble;
 
 use crate::serial::Serial;
@@ -251,9 +252,11 @@ impl Sqlite {
             }
             Some(ErrorCode::ReadOnly) => return Failure::Beside(self.place(), error),
             Some(ErrorCode::CannotOpen) => {
-                // SQLite does not say why: the system does.
-                if let Err(error) = fs::File::open(&self.options.path) {
-                    return Failure::File(self.place(), error);
+                let path = &self.options.path;
+                // SQLite does not say why. Not by opening it here: to close it would release
+                // the locks of all connections of this process.
+                if let Err(error) = accessat(CWD, path, Access::READ_OK, AtFlags::empty()) {
+                    return Failure::File(self.place(), error.into());
                 }
             }
             _ => {}
