@@ -284,14 +284,35 @@ impl Disk {
 /// Removes the file of an answer, or notes that it is there still.
 fn remove_file(path: PathBuf) -> io::Result<()> {
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            UNREMOVED.add(path);
-            Err(error)
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => match is_there(&path) {
+            Ok(false) => {
+                UNREMOVED.remove(&path);
+                Ok(())
+            }
+            Ok(true) => {
+                UNREMOVED.add(path);
+                Err(error)
+            }
+            // Anybody may ask about serials that they make up: the folder counts as a whole.
+            Err(_) => {
+                UNREMOVED.add(path.parent().unwrap_or(&path).to_owned());
+                Err(error)
+            }
+        },
         _ => {
             UNREMOVED.remove(&path);
             Ok(())
         }
+    }
+}
+
+/// A read-only file system refuses to remove what there is not, too.
+fn is_there(path: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -360,6 +381,8 @@ pub(super) const MAX_FILE: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::ocsp::IssuerHashes;
     use crate::serial::Serial;
@@ -387,6 +410,54 @@ mod tests {
         is_overtaken();
         assert_eq!(disk.write(&overtaken, b"revoked", Timestamp::EPOCH), Written::Yes);
         assert_eq!(disk.read(&overtaken).map(|file| file.der), Some(b"revoked".to_vec()));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn serials_that_are_made_up_leave_nothing_behind_where_no_file_can_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let forget = |number: u32| {
+            let serial = Serial::from_hex(&format!("0e{number:06x}69")).unwrap();
+            let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&serial);
+            let cert_id = CertId::from_der(&spellings[0]).unwrap();
+            disk.remove(&cert_id);
+            disk.remove_unreported(&cert_id);
+            disk.is_removed(&cert_id)
+        };
+        // What is there in place of the folder of the signer holds no files.
+        fs::write(&disk.folder, b"").unwrap();
+        assert!(!(0..100).any(forget));
+        assert_eq!(UNREMOVED.below(folder.path()), 0);
+        fs::remove_file(&disk.folder).unwrap();
+        // Nobody can tell what does: as in one of another user.
+        symlink("itself", folder.path().join("itself")).unwrap();
+        symlink("itself", &disk.folder).unwrap();
+        assert!((0..100).all(forget));
+        assert_eq!(UNREMOVED.below(folder.path()), 1);
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_is_in_a_folder_that_nobody_could_look_into_is_found_by_nobody_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
+        let away = folder.path().join("away");
+        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
+        fs::rename(&disk.folder, &away).unwrap();
+        symlink("itself", folder.path().join("itself")).unwrap();
+        symlink("itself", &disk.folder).unwrap();
+        disk.remove(&overtaken);
+        assert!(disk.read(&overtaken).is_none() && disk.is_removed(&overtaken));
+        fs::remove_file(&disk.folder).unwrap();
+        fs::rename(&away, &disk.folder).unwrap();
+        assert!(disk.is_removed(&overtaken));
+        assert!(disk.read(&overtaken).is_none() && !disk.path(&overtaken).exists());
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert_eq!(disk.read(&other).map(|file| file.der), Some(b"another".to_vec()));
+        assert_eq!(UNREMOVED.below(folder.path()), 0);
     }
 
     // rule: ANS-6

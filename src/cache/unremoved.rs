@@ -1,5 +1,6 @@
 //! Files of overtaken answers that could not be removed, as on a file system that has become
-//! read-only: nobody is to find them any more.
+//! read-only: nobody is to find them any more. Where nobody can tell whether there is one, as
+//! in a folder of another user, nothing that is in that folder is to be found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Of this process; no more than there are files.
+use crate::cache::survey::{self, NameKind};
+
+/// Of this process; no more than there are files and folders.
 pub(super) struct Unremoved {
     /// While there is none, to ask costs one load.
     any: AtomicBool,
@@ -23,7 +26,7 @@ impl Unremoved {
         Self { any: AtomicBool::new(false), paths: Mutex::new(BTreeSet::new()) }
     }
 
-    /// The file is there still.
+    /// The file is there still; or it may be in this folder.
     pub(super) fn add(&self, path: PathBuf) {
         self.change(|paths| paths.insert(path));
     }
@@ -37,17 +40,15 @@ impl Unremoved {
 
     /// Whether the file should not be there.
     pub(super) fn contains(&self, path: &Path) -> bool {
-        self.any.load(Ordering::Acquire) && self.change(|paths| paths.contains(path))
+        self.any.load(Ordering::Acquire) && self.change(|paths| notes_of(paths, path).is_some())
     }
 
     /// Whether the file should not be there, and cannot be removed now either.
     pub(super) fn holds_on_to(&self, path: &Path) -> bool {
         self.contains(path)
             && self.change(|paths| {
-                if paths.contains(path) && is_gone(path) {
-                    paths.remove(path);
-                }
-                paths.contains(path)
+                settle(paths, path);
+                notes_of(paths, path).is_some()
             })
     }
 
@@ -73,10 +74,17 @@ impl Unremoved {
             return write();
         }
         self.change(|paths| {
+            // Not to be emptied with the new one in it.
+            settle(paths, path);
             let written = write()?;
             paths.remove(path);
             Ok(written)
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn below(&self, folder: &Path) -> usize {
+        self.change(|paths| paths.iter().filter(|path| path.starts_with(folder)).count())
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> T {
@@ -87,11 +95,34 @@ impl Unremoved {
     }
 }
 
+/// What is noted of a file, or of its folder.
+fn notes_of<'p>(paths: &BTreeSet<PathBuf>, path: &'p Path) -> Option<&'p Path> {
+    [Some(path), path.parent()].into_iter().flatten().find(|path| paths.contains(*path))
+}
+
+/// Removes a file, or all of its folder, where that can be done by now.
+fn settle(paths: &mut BTreeSet<PathBuf>, path: &Path) {
+    while let Some(noted) = notes_of(paths, path)
+        && is_gone(noted)
+    {
+        paths.remove(noted);
+    }
+}
+
 fn is_gone(path: &Path) -> bool {
     match fs::remove_file(path) {
         Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => is_emptied(path),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
+}
+
+/// Whether a folder has no answers any more. Those that are being written are others.
+fn is_emptied(folder: &Path) -> bool {
+    survey::files(folder).is_ok_and(|files| {
+        let mut answers = files.into_iter().filter(|file| file.kind == NameKind::Answer);
+        answers.all(|file| file.remove().is_ok())
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +141,9 @@ mod tests {
         unremoved.remove(one);
         assert!(!unremoved.contains(one) && unremoved.contains(other));
         unremoved.remove(other);
+        unremoved.add("folder".into());
+        assert!(unremoved.contains(Path::new("folder/file")) && !unremoved.contains(other));
+        unremoved.remove(Path::new("folder"));
         assert!(!unremoved.contains(other) && !unremoved.any.load(Ordering::Acquire));
     }
 }
