@@ -1,6 +1,7 @@
 //! The answers that are being made, so that who sees a row that is not good can tell
 //! those who have read it before and wait for their signatures.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ pub(super) struct UnderWay(Mutex<Vec<Arc<Note>>>);
 pub struct Making<'a> {
     under_way: &'a UnderWay,
     note: Arc<Note>,
-    begun: Instant,
+    /// When it began, or its row was read once more.
+    read: Cell<Instant>,
 }
 
 struct Note {
@@ -31,7 +33,7 @@ impl UnderWay {
     pub(super) fn begin(&self, serial: Serial) -> Making<'_> {
         let note = Arc::new(Note { serial, overtaken: AtomicI64::new(i64::MIN) });
         self.notes().push(Arc::clone(&note));
-        Making { under_way: self, note, begun: Instant::now() }
+        Making { under_way: self, note, read: Cell::new(Instant::now()) }
     }
 
     /// Before what is kept about the certificate is removed.
@@ -47,10 +49,15 @@ impl UnderWay {
 }
 
 impl Making<'_> {
-    /// How long ago it began, before which its row was not read.
+    /// How long ago it began, before which its row was not read, or the row was read once more.
     #[must_use]
-    pub fn takes(&self) -> Duration {
-        self.begun.elapsed()
+    pub fn since_reading(&self) -> Duration {
+        self.read.get().elapsed()
+    }
+
+    /// The row has been read once more.
+    pub fn note_reading(&self) {
+        self.read.set(Instant::now());
     }
 
     /// Whether somebody has seen since it began that the row is not good, and not before

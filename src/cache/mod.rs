@@ -150,13 +150,20 @@ impl ResponseCache {
     /// Keeps an answer, in place of `older`, which was kept when the store was asked. One
     /// about a serial that anybody may have made up stays in memory, which is bounded: it
     /// would fill the disk.
+    ///
+    /// Not unless `may_be_kept`, asked now, says so; nor where it does not any more when the
+    /// file is written, which takes long where the disk is slow.
     pub fn put(
         &self,
         cert_id: &CertId<'_>,
         entry: Arc<Entry>,
         older: Option<&Entry>,
         basis: Basis,
+        may_be_kept: impl Fn() -> bool,
     ) {
+        if !may_be_kept() {
+            return;
+        }
         if let (Some(disk), true) = (&self.disk, basis.is_of_an_entry()) {
             // Other processes are to find what is revoked, and no file is to outlast
             // what has taken its place.
@@ -166,39 +173,49 @@ impl ResponseCache {
         } else if let (Some(disk), Some(_)) = (&self.disk, older) {
             disk.remove(cert_id);
         }
-        self.memory.put(cert_id.der(), entry);
+        match may_be_kept() {
+            true => self.memory.put(cert_id.der(), entry),
+            false => self.forget_good(cert_id),
+        }
     }
 
     /// Notes that the store still says what the answer says, as read at `at`. An answer
-    /// without a file gets one if `may_have_file`, asked then, says so, and unless it is one
-    /// that only memory keeps, see [`ResponseCache::put`].
+    /// without a file gets one if `may_have_file` says so, asked as by [`ResponseCache::put`],
+    /// and unless it is one that only memory keeps.
     pub fn confirm(
         &self,
         cert_id: &CertId<'_>,
         entry: &Entry,
         (basis, at): (Basis, Timestamp),
-        may_have_file: impl FnOnce() -> bool,
+        may_have_file: impl Fn() -> bool,
     ) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
-        match disk.confirm(cert_id, entry.der(), at) {
-            Confirmed::Yes => entry.note_file(Written::Yes),
-            Confirmed::Missing => {
-                // Another process may have removed it since the row was read.
-                if basis.is_of_an_entry() && may_have_file() {
-                    entry.note_file(disk.write_new(cert_id, entry.der(), at));
+        // Another process may have found out, since the row was read, that it is not good.
+        let write = |write: &dyn Fn() -> Written| {
+            if may_have_file() {
+                entry.note_file(write());
+                if !may_have_file() {
+                    self.forget_good(cert_id);
                 }
             }
+        };
+        match disk.confirm(cert_id, entry.der(), at) {
+            Confirmed::Yes => entry.note_file(Written::Yes),
+            Confirmed::Missing if basis.is_of_an_entry() => {
+                write(&|| disk.write_new(cert_id, entry.der(), at));
+            }
+            Confirmed::Missing => {}
             Confirmed::Other(file) => {
+                entry.note_file(Written::Not);
                 // Signed anew by another process, which is as good, or by what the row said
                 // in between: nobody is to find that when the store is out of reach.
                 let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
                     kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
                 });
-                entry.note_file(match stays {
-                    true => Written::Not,
-                    false => disk.write(cert_id, entry.der(), at),
-                });
+                if !stays {
+                    write(&|| disk.write(cert_id, entry.der(), at));
+                }
             }
         }
     }
@@ -348,7 +365,7 @@ mod tests {
         let validity = Validity { this_update: at(10), next_update: at(20) };
         let answer = (&b"answer"[..], cache.signer());
         let entry = Entry::new(answer, CertStatus::Good, validity, at(19));
-        cache.put(&cert_id, Arc::new(entry), None, Basis::Listed);
+        cache.put(&cert_id, Arc::new(entry), None, Basis::Listed, || true);
         assert!(cache.get(&cert_id, at(19)).is_some());
         assert!(successor.get(&cert_id, at(19)).is_none());
         assert!(cache.get(&cert_id, at(20)).is_none());
@@ -372,7 +389,7 @@ mod tests {
         let [own, others] = [&one, &other].map(|cache| {
             let answer = (&b"answer"[..], cache.signer());
             let entry = Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)));
-            cache.put(&cert_id, Arc::clone(&entry), None, Basis::Listed);
+            cache.put(&cert_id, Arc::clone(&entry), None, Basis::Listed, || true);
             assert_eq!(entry.has_file(), HasFile::No);
             entry
         });
@@ -422,12 +439,43 @@ mod tests {
             Arc::new(Entry::new(answer, status, validity, at(10)))
         };
         let older = entry(revoked);
-        cache.put(&cert_id, Arc::clone(&older), None, Basis::Listed);
+        cache.put(&cert_id, Arc::clone(&older), None, Basis::Listed, || true);
         assert!(cache.disk().unwrap().read(&cert_id).is_some());
         // The hold is over: not on the CRL any more.
         let absence = Basis::Absence { until: at(20) };
-        cache.put(&cert_id, entry(CertStatus::Good), Some(&older), absence);
+        cache.put(&cert_id, entry(CertStatus::Good), Some(&older), absence, || true);
         assert!(cache.disk().unwrap().read(&cert_id).is_none());
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_is_not_good_any_more_when_it_is_written_is_not_kept() {
+        let at = Timestamp::from_unix;
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Arc::new(Memory::new(1 << 20));
+        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let entry = || {
+            let answer = (&b"answer"[..], cache.signer());
+            Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)))
+        };
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let is_there = || cache.disk().unwrap().read(&cert_id).is_some();
+        let kept = || (is_there(), cache.get(&cert_id, at(15)).is_some());
+        // While it is written, another process finds out.
+        cache.put(&cert_id, entry(), None, Basis::Listed, || !is_there());
+        assert_eq!(kept(), (false, false));
+        let confirmed = entry();
+        cache.confirm(&cert_id, &confirmed, (Basis::Listed, at(15)), || !is_there());
+        assert!(!is_there() && cache.is_removed(&cert_id, &confirmed));
+        cache.put(&cert_id, entry(), None, Basis::Listed, || true);
+        assert_eq!(kept(), (true, true));
+        // Nor does it take the place of what another one has put there.
+        std::fs::write(cache.disk().unwrap().path(&cert_id), b"another").unwrap();
+        cache.confirm(&cert_id, &entry(), (Basis::Listed, at(15)), || false);
+        let file = cache.disk().unwrap().read(&cert_id);
+        assert_eq!(file.map(|file| file.der), Some(b"another".to_vec()));
     }
 
     // rule: ANS-6

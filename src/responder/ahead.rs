@@ -22,7 +22,8 @@ pub struct Seen {
     pub record: CertRecord,
     /// The second before it was read.
     pub at: Timestamp,
-    /// The moment, by a clock that nobody sets.
+    /// The moment before many rows were read, or after this one was by itself, by a clock that
+    /// nobody sets.
     pub begun: Instant,
 }
 
@@ -131,8 +132,29 @@ impl Responder {
                 _ => return Ok(Due::Overtaken),
             }
         }
+        let due = self.write_ahead(disk, cert_id, (&der, seen), due)?;
+        if due.is_now() && seen.is_old() {
+            // To write it has, too.
+            match self.seen_again(issuer, cert_id) {
+                Ok(Some(again)) if again.record == seen.record => {}
+                again => {
+                    issuer.cache().forget_good(cert_id);
+                    return again.map(|_| Due::Overtaken);
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    fn write_ahead(
+        &self,
+        disk: &Disk,
+        cert_id: &CertId<'_>,
+        (der, seen): (&[u8], Seen),
+        due: Due,
+    ) -> Result<Due, AheadError> {
         if due == Due::New
-            && disk.try_write_new(cert_id, &der, seen.at).map_err(AheadError::NotKept)?
+            && disk.try_write_new(cert_id, der, seen.at).map_err(AheadError::NotKept)?
         {
             return Ok(due);
         }
@@ -151,7 +173,7 @@ impl Responder {
                 confirmed = confirmed.max(kept.confirmed);
             }
         }
-        disk.try_write(cert_id, &der, confirmed).map_err(AheadError::NotKept)?;
+        disk.try_write(cert_id, der, confirmed).map_err(AheadError::NotKept)?;
         Ok(Due::Again)
     }
 
@@ -162,8 +184,10 @@ impl Responder {
         issuer: Acting<'_>,
         cert_id: &CertId<'_>,
     ) -> Result<Option<Seen>, AheadError> {
-        let (at, begun) = (self.now(), Instant::now());
+        let at = self.now();
         let record = self.find(issuer, cert_id).map_err(|_| AheadError::NotRead)?;
+        // Where that takes long by itself, it would be old at once.
+        let begun = Instant::now();
         let status = record.as_ref().map(|record| record.status);
         if status != Some(CertStatus::Good) {
             forget_others(issuer, &cert_id.serial(), status);

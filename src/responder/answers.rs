@@ -119,12 +119,15 @@ impl Responder {
         issuer: Acting<'_>,
         question: Question<'_>,
     ) -> Option<Result<Decision, ErrorStatus>> {
-        if question.making.takes() <= LONG_WAIT {
+        if question.making.since_reading() <= LONG_WAIT {
             return None;
         }
         match self.find(issuer, question.cert_id) {
             Err(ErrorStatus::TryLater) => None,
-            read => Some(read.map(|record| decide(record.as_ref(), issuer.policy()))),
+            read => {
+                question.making.note_reading();
+                Some(read.map(|record| decide(record.as_ref(), issuer.policy())))
+            }
         }
     }
 
@@ -140,9 +143,9 @@ impl Responder {
         let (der, validity) = self.signed(issuer, question.cert_id, record, now)?;
         let signer = issuer.cache().signer();
         let entry = Arc::new(Entry::new((&der, signer), record.status, validity, now));
-        if self.may_be_kept(issuer, question, &entry) {
-            issuer.cache().put(question.cert_id, Arc::clone(&entry), older, record.basis);
-        }
+        let may_be_kept = || self.may_be_kept(issuer, question, &entry);
+        let (cert_id, kept) = (question.cert_id, Arc::clone(&entry));
+        issuer.cache().put(cert_id, kept, older, record.basis, may_be_kept);
         Ok(entry)
     }
 

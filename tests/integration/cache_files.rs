@@ -170,7 +170,7 @@ fn what_another_process_has_seen_later_stays_whoever_writes_last() {
         let cache = cache();
         let older = older.map(|der| entry(der, CertStatus::Good, Timestamp::EPOCH));
         let new = entry(der, *status, Timestamp::from_unix(now + confirmed));
-        cache.put(&cert_id, Arc::new(new), older.as_ref(), Basis::Listed);
+        cache.put(&cert_id, Arc::new(new), older.as_ref(), Basis::Listed, || true);
     };
     let [good, revoked] = &answers;
     for (first, first_at, second, second_at, left) in [
