@@ -142,7 +142,7 @@ pub fn put_aside(folder: &Path, bucket: &Path, now: Timestamp) -> io::Result<Opt
         return Ok(None);
     }
     let Some(name) = bucket.file_name() else { return Ok(None) };
-    let aside = aside(folder).join(name);
+    let aside = aside(folder).path.join(name);
     let moved =
         create_folder(aside.parent().unwrap_or(folder)).and_then(|()| fs::rename(bucket, &aside));
     Ok(moved.is_ok().then_some(aside))
@@ -150,13 +150,14 @@ pub fn put_aside(folder: &Path, bucket: &Path, now: Timestamp) -> io::Result<Opt
 
 /// Ends what [`put_aside`] has begun, once all is removed.
 pub fn end_aside(folder: &Path) {
-    let _none_or_something_is_left = fs::remove_dir(aside(folder));
+    let _none_or_something_is_left = fs::remove_dir(aside(folder).path);
 }
 
-/// As the folder of a signer that there is not, so that the sweep removes what a purge
-/// that was interrupted has left.
-fn aside(folder: &Path) -> PathBuf {
-    folder.join(short_hash(b"put aside"))
+/// Where [`put_aside`] moves them: as the folder of a signer that there is not, so that the
+/// sweep removes what a purge that was interrupted has left.
+#[must_use]
+pub fn aside(folder: &Path) -> SignerFolder {
+    SignerFolder::of(folder, b"put aside")
 }
 
 /// Removes what no configured signer will give again: folders of other signers,

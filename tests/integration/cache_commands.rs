@@ -121,6 +121,19 @@ fn purge_takes_nothing_from_the_memory_of_a_responder_but_a_serial_that_is_named
         assert_eq!(responder.post(&der), good);
         (answers(&site.path("cache")).len() == 1).then_some(())
     });
+    // What one that met a writer, and was interrupted, has left is in nobody's way.
+    let left = site.path("cache/b31c2b50e5f4fc7f/1b/.tmpLEFT.tmp");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, "half an answer").unwrap();
+    move_store("certs.db", "away.db");
+    assert_eq!(purge(&["--all"]), "removed 2");
+    assert_eq!(responder.post(&der), good);
+    assert!(!site.path("cache/b31c2b50e5f4fc7f").exists());
+    move_store("away.db", "certs.db");
+    eventually("the answer has its file again", || {
+        assert_eq!(responder.post(&der), good);
+        (answers(&site.path("cache")).len() == 1).then_some(())
+    });
     // One file alone is gone: somebody may have found out a revocation.
     move_store("certs.db", "away.db");
     assert_eq!(purge(&["--serial", "0a1b"]), "removed 1");

@@ -70,6 +70,12 @@ struct Purge {
 
 impl Purge {
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        if let Which::All = self.which {
+            // What one that was interrupted has left is in the way of what is put aside now.
+            for bucket in survey::aside(folder).buckets()? {
+                self.bucket(&bucket, |_| true)?;
+            }
+        }
         for signer in survey::signer_folders(folder)? {
             if let Which::Of(serial) = self.which {
                 for file in survey::files_of(&signer, &serial)? {
@@ -77,35 +83,46 @@ impl Purge {
                 }
                 continue;
             }
-            for mut bucket in signer.buckets()? {
-                if let Which::All = self.which {
-                    bucket = survey::put_aside(folder, &bucket, self.now)?.unwrap_or(bucket);
+            for bucket in signer.buckets()? {
+                let aside = match self.which {
+                    Which::All => survey::put_aside(folder, &bucket, self.now)?,
+                    Which::Expired | Which::Of(_) => None,
+                };
+                match aside {
+                    // Whoever is writing there cannot move it to its place any more.
+                    Some(aside) => self.bucket(&aside, |_| true)?,
+                    None => self.bucket(&bucket, self.is_meant())?,
                 }
-                for file in survey::files(&bucket)? {
-                    if self.is_meant(&file) {
-                        self.remove(file);
-                    }
-                }
-                if let Which::All = self.which {
-                    let _something_is_left = fs::remove_dir(&bucket);
-                }
-                self.meter.show(self.removed, None, "removed");
             }
         }
         survey::end_aside(folder);
         Ok(())
     }
 
-    fn is_meant(&self, file: &Named) -> bool {
-        if file.kind == NameKind::Unfinished {
-            return !file.is_being_written(self.now);
+    fn bucket(&mut self, bucket: &Path, is_meant: impl Fn(&Named) -> bool) -> io::Result<()> {
+        for file in survey::files(bucket)?.into_iter().filter(is_meant) {
+            self.remove(file);
         }
-        match self.which {
-            Which::All | Which::Of(_) => true,
-            Which::Expired => file.read().is_some_and(|octets| {
-                SignedAnswer::from_der(&octets)
-                    .is_ok_and(|answer| answer.response.validity.next_update <= self.now)
-            }),
+        if let Which::All = self.which {
+            let _something_is_left = fs::remove_dir(bucket);
+        }
+        self.meter.show(self.removed, None, "removed");
+        Ok(())
+    }
+
+    fn is_meant(&self) -> impl Fn(&Named) -> bool + use<> {
+        let (which, now) = (self.which, self.now);
+        move |file| {
+            if file.kind == NameKind::Unfinished {
+                return !file.is_being_written(now);
+            }
+            match which {
+                Which::All | Which::Of(_) => true,
+                Which::Expired => file.read().is_some_and(|octets| {
+                    SignedAnswer::from_der(&octets)
+                        .is_ok_and(|answer| answer.response.validity.next_update <= now)
+                }),
+            }
         }
     }
 
