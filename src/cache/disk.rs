@@ -462,6 +462,26 @@ mod tests {
 
     // rule: ANS-6
     #[test]
+    fn what_can_be_removed_again_is_although_something_else_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
+        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
+        UNREMOVED.add(disk.path(&overtaken));
+        // Of signers before and behind this one.
+        for name in ["0", "g"] {
+            let stuck = Disk::at(folder.path().join(name));
+            symlink(name, &stuck.folder).unwrap();
+            stuck.remove_unreported(&overtaken);
+        }
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert!(!disk.path(&overtaken).exists());
+        assert_eq!(UNREMOVED.below(folder.path()), 2);
+    }
+
+    // rule: ANS-6
+    #[test]
     fn what_cannot_be_read_may_be_anything() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::new(folder.path(), b"signer");

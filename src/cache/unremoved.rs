@@ -56,10 +56,15 @@ impl Unremoved {
     pub(super) fn try_again(&self) {
         if self.any.load(Ordering::Acquire) {
             self.change(|paths| {
-                // Where one cannot be, the others hardly can.
-                while paths.first().is_some_and(|path| is_gone(path)) {
-                    paths.pop_first();
-                }
+                let mut stuck = None;
+                paths.retain(|path| {
+                    // Where one cannot be, the others beside it hardly can.
+                    let is_left = stuck.as_deref() == path.parent() || !is_gone(path);
+                    if is_left {
+                        stuck = path.parent().map(Path::to_owned);
+                    }
+                    is_left
+                });
             });
         }
     }
