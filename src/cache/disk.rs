@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 use trouble::Trouble;
 
 use crate::cache::unremoved::UNREMOVED;
@@ -163,10 +163,7 @@ impl Disk {
         der: &[u8],
         confirmed: Timestamp,
     ) -> io::Result<()> {
-        let path = self.path(cert_id);
-        let file = write_beside(&path, der, confirmed)?;
-        let written = UNREMOVED.replace(&path, || file.persist(&path));
-        written.map(|_| ()).map_err(|error| error.error)
+        self.put(cert_id, (der, confirmed), |file, path| file.persist(path))
     }
 
     /// As [`Disk::try_write`] where nothing is kept yet; `false`, something is, and stays.
@@ -180,13 +177,30 @@ impl Disk {
         der: &[u8],
         confirmed: Timestamp,
     ) -> io::Result<bool> {
-        let path = self.path(cert_id);
-        let file = write_beside(&path, der, confirmed)?;
-        match UNREMOVED.replace(&path, || file.persist_noclobber(&path)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error.error),
+        let written =
+            self.put(cert_id, (der, confirmed), |file, path| file.persist_noclobber(path));
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Once more where the bucket is gone when the file is to get its name: `cache purge --all`
+    /// has moved it away.
+    fn put(
+        &self,
+        cert_id: &CertId<'_>,
+        (der, confirmed): (&[u8], Timestamp),
+        persist: impl Fn(NamedTempFile, &Path) -> Result<File, PersistError>,
+    ) -> io::Result<()> {
+        let path = self.path(cert_id);
+        let write = || {
+            let file = write_beside(&path, der, confirmed)?;
+            UNREMOVED.replace(&path, || persist(file, &path)).map_err(|error| error.error)
+        };
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        write().or_else(|error| if is_gone(&error) { write() } else { Err(error) }).map(drop)
     }
 
     /// Moves the modification time of an answer forward to `confirmed`, if the file still
@@ -381,6 +395,7 @@ pub(super) const MAX_FILE: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -478,6 +493,28 @@ mod tests {
         assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
         assert!(!disk.path(&overtaken).exists());
         assert_eq!(UNREMOVED.below(folder.path()), 2);
+    }
+
+    #[test]
+    fn an_answer_whose_bucket_is_moved_away_while_it_is_written_is_written_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::new(folder.path(), b"signer");
+        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
+        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let purges = |most| {
+            let purged = Cell::new(0);
+            let put = disk.put(&cert_id, (b"good", Timestamp::EPOCH), |file, path| {
+                if purged.replace(purged.get() + 1) < most {
+                    let away = folder.path().join(format!("away-{most}-{}", purged.get()));
+                    fs::rename(path.parent().unwrap(), away).unwrap();
+                }
+                file.persist(path)
+            });
+            put.map_err(|error| error.kind())
+        };
+        assert_eq!(purges(2), Err(io::ErrorKind::NotFound));
+        assert_eq!(purges(1), Ok(()));
+        assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(b"good".to_vec()));
     }
 
     // rule: ANS-6
