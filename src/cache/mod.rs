@@ -191,21 +191,10 @@ impl ResponseCache {
     ) {
         entry.confirm(at);
         let Some(disk) = &self.disk else { return };
-        // Another process may have found out, since the row was read, that it is not good.
-        let write = |write: &dyn Fn() -> Written| {
-            if may_have_file() {
-                entry.note_file(write());
-                if !may_have_file() {
-                    self.forget_good(cert_id);
-                }
-            }
-        };
-        match disk.confirm(cert_id, entry.der(), at) {
-            Confirmed::Yes => entry.note_file(Written::Yes),
-            Confirmed::Missing if basis.is_of_an_entry() => {
-                write(&|| disk.write_new(cert_id, entry.der(), at));
-            }
-            Confirmed::Missing => {}
+        let is_missing = match disk.confirm(cert_id, entry.der(), at) {
+            Confirmed::Yes => return entry.note_file(Written::Yes),
+            Confirmed::Missing if !basis.is_of_an_entry() => return,
+            Confirmed::Missing => true,
             Confirmed::Other(file) => {
                 entry.note_file(Written::Not);
                 // Signed anew by another process, which is as good, or by what the row said
@@ -213,10 +202,22 @@ impl ResponseCache {
                 let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
                     kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
                 });
-                if !stays {
-                    write(&|| disk.write(cert_id, entry.der(), at));
+                if stays {
+                    return;
                 }
+                false
             }
+        };
+        // Another process may have found out, since the row was read, that it is not good.
+        if !may_have_file() {
+            return;
+        }
+        entry.note_file(match is_missing {
+            true => disk.write_new(cert_id, entry.der(), at),
+            false => disk.write(cert_id, entry.der(), at),
+        });
+        if !may_have_file() {
+            self.forget_good(cert_id);
         }
     }
 
@@ -353,19 +354,35 @@ mod tests {
     use crate::ocsp::IssuerHashes;
     use crate::time::Validity;
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix(second)
+    }
+
+    /// That of a process.
+    fn cache_in(folder: &tempfile::TempDir) -> ResponseCache {
+        ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(folder.path()), b"signer")
+    }
+
+    /// Signed by who signs for all of these caches, and valid from 10 to 20.
+    fn entry(der: &[u8], status: CertStatus, confirmed: i64) -> Arc<Entry> {
+        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let signer = SignerTag::of(b"signer");
+        Arc::new(Entry::new((der, signer), status, validity, at(confirmed)))
+    }
+
+    fn spelling() -> Vec<u8> {
+        IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE).swap_remove(0)
+    }
+
     // rule: ANS-6
     #[test]
     fn an_answer_in_memory_is_not_given_at_its_next_update_nor_for_another_signer() {
-        let at = Timestamp::from_unix;
         let memory = Arc::new(Memory::new(1 << 20));
         let cache = ResponseCache::new(Arc::clone(&memory), None, b"signer");
         let successor = ResponseCache::new(memory, None, b"successor");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
-        let validity = Validity { this_update: at(10), next_update: at(20) };
-        let answer = (&b"answer"[..], cache.signer());
-        let entry = Entry::new(answer, CertStatus::Good, validity, at(19));
-        cache.put(&cert_id, Arc::new(entry), None, Basis::Listed, || true);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
+        cache.put(&cert_id, entry(b"answer", CertStatus::Good, 19), None, Basis::Listed, || true);
         assert!(cache.get(&cert_id, at(19)).is_some());
         assert!(successor.get(&cert_id, at(19)).is_none());
         assert!(cache.get(&cert_id, at(20)).is_none());
@@ -375,20 +392,12 @@ mod tests {
     // rule: ANS-6
     #[test]
     fn an_answer_knows_of_the_file_that_another_process_has_written_for_it() {
-        let at = Timestamp::from_unix;
         let folder = tempfile::tempdir().unwrap();
-        let cache = || {
-            let memory = Arc::new(Memory::new(1 << 20));
-            let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
-            cache.with_files(Files::AskedAgain)
-        };
-        let (one, other) = (cache(), cache());
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
-        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let [one, other] = [(); 2].map(|()| cache_in(&folder).with_files(Files::AskedAgain));
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
         let [own, others] = [&one, &other].map(|cache| {
-            let answer = (&b"answer"[..], cache.signer());
-            let entry = Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)));
+            let entry = entry(b"answer", CertStatus::Good, 10);
             cache.put(&cert_id, Arc::clone(&entry), None, Basis::Listed, || true);
             assert_eq!(entry.has_file(), HasFile::No);
             entry
@@ -403,16 +412,11 @@ mod tests {
     // rule: ANS-6
     #[test]
     fn an_answer_knows_of_the_file_that_another_process_has_written_at_the_same_moment() {
-        let at = Timestamp::from_unix;
         let folder = tempfile::tempdir().unwrap();
-        let cache =
-            || ResponseCache::new(Arc::new(Memory::new(1 << 20)), Some(folder.path()), b"signer");
-        let (one, other) = (cache(), cache());
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
-        let validity = Validity { this_update: at(10), next_update: at(20) };
-        let [own, others] = [&b"own"[..], b"other"]
-            .map(|der| Entry::new((der, one.signer()), CertStatus::Good, validity, at(10)));
+        let (one, other) = (cache_in(&folder), cache_in(&folder));
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
+        let [own, others] = [&b"own"[..], b"other"].map(|der| entry(der, CertStatus::Good, 10));
         one.confirm(&cert_id, &own, (Basis::Listed, SystemClock.now()), || {
             other.confirm(&cert_id, &others, (Basis::Listed, SystemClock.now()), || true);
             true
@@ -426,41 +430,29 @@ mod tests {
     // rule: ANS-6
     #[test]
     fn a_file_does_not_outlast_the_answer_in_its_place_that_has_none() {
-        let at = Timestamp::from_unix;
         let folder = tempfile::tempdir().unwrap();
-        let memory = Arc::new(Memory::new(1 << 20));
-        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
-        let validity = Validity { this_update: at(10), next_update: at(20) };
+        let cache = cache_in(&folder);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
         let revoked = CertStatus::Revoked { time: at(1), reason: None };
-        let entry = |status| {
-            let answer = (&b"answer"[..], cache.signer());
-            Arc::new(Entry::new(answer, status, validity, at(10)))
-        };
-        let older = entry(revoked);
+        let older = entry(b"revoked", revoked, 10);
         cache.put(&cert_id, Arc::clone(&older), None, Basis::Listed, || true);
         assert!(cache.disk().unwrap().read(&cert_id).is_some());
         // The hold is over: not on the CRL any more.
         let absence = Basis::Absence { until: at(20) };
-        cache.put(&cert_id, entry(CertStatus::Good), Some(&older), absence, || true);
+        let newer = entry(b"answer", CertStatus::Good, 10);
+        cache.put(&cert_id, newer, Some(&older), absence, || true);
         assert!(cache.disk().unwrap().read(&cert_id).is_none());
     }
 
     // rule: ANS-6
     #[test]
     fn what_is_not_good_any_more_when_it_is_written_is_not_kept() {
-        let at = Timestamp::from_unix;
         let folder = tempfile::tempdir().unwrap();
-        let memory = Arc::new(Memory::new(1 << 20));
-        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
-        let validity = Validity { this_update: at(10), next_update: at(20) };
-        let entry = || {
-            let answer = (&b"answer"[..], cache.signer());
-            Arc::new(Entry::new(answer, CertStatus::Good, validity, at(10)))
-        };
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let cache = cache_in(&folder);
+        let entry = || entry(b"answer", CertStatus::Good, 10);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
         let is_there = || cache.disk().unwrap().read(&cert_id).is_some();
         let kept = || (is_there(), cache.get(&cert_id, at(15)).is_some());
         // While it is written, another process finds out.
@@ -482,10 +474,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_forgotten_whatever_it_says() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Arc::new(Memory::new(1 << 20));
-        let cache = ResponseCache::new(memory, Some(folder.path()), b"signer");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let cert_id = CertId::from_der(&spellings[0]).unwrap();
+        let cache = cache_in(&folder);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
         let disk = cache.disk().unwrap();
         // Opened, and neither read nor removed.
         std::fs::create_dir_all(disk.path(&cert_id)).unwrap();
