@@ -254,14 +254,14 @@ impl Disk {
     /// Removes an answer. One that cannot be removed is reported, and found no more by this
     /// process.
     pub fn remove(&self, cert_id: &CertId<'_>) {
-        if let Err(error) = remove_file(self.path(cert_id)) {
+        if let Err(error) = UNREMOVED.remove_file(self.path(cert_id)) {
             self.report("removing from", &error);
         }
     }
 
     /// The same where those to whom the folder belongs report what is wrong with it.
     pub fn remove_unreported(&self, cert_id: &CertId<'_>) {
-        let _noted = remove_file(self.path(cert_id));
+        let _noted = UNREMOVED.remove_file(self.path(cert_id));
     }
 
     /// Where the answer to a question is kept.
@@ -292,41 +292,6 @@ impl Disk {
     /// The folder of the signer, for messages.
     pub(super) fn quoted_folder(&self) -> impl std::fmt::Display {
         quoted(self.folder.display())
-    }
-}
-
-/// Removes the file of an answer, or notes that it is there still.
-fn remove_file(path: PathBuf) -> io::Result<()> {
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => match is_there(&path) {
-            Ok(false) => {
-                UNREMOVED.remove(&path);
-                Ok(())
-            }
-            Ok(true) => {
-                UNREMOVED.add(path);
-                Err(error)
-            }
-            // Anybody may ask about serials that they make up: the folder counts as a whole.
-            Err(_) => {
-                UNREMOVED.add(path.parent().unwrap_or(&path).to_owned());
-                Err(error)
-            }
-        },
-        _ => {
-            UNREMOVED.remove(&path);
-            Ok(())
-        }
-    }
-}
-
-/// A read-only file system refuses to remove what there is not, too.
-fn is_there(path: &Path) -> io::Result<bool> {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -396,104 +361,10 @@ pub(super) const MAX_FILE: u64 = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::ocsp::IssuerHashes;
     use crate::serial::Serial;
-
-    // rule: ANS-6
-    #[test]
-    fn what_could_not_be_removed_is_removed_when_it_is_asked_for_or_anything_can_be_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path(), b"signer");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
-        let path = disk.path(&overtaken);
-        let is_overtaken = || {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, b"good").unwrap();
-            UNREMOVED.add(path.clone());
-            assert!(disk.is_removed(&overtaken));
-        };
-        is_overtaken();
-        assert!(disk.read(&overtaken).is_none() && !path.exists());
-        is_overtaken();
-        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
-        assert!(!path.exists());
-        // One that is written later is another one.
-        is_overtaken();
-        assert_eq!(disk.write(&overtaken, b"revoked", Timestamp::EPOCH), Written::Yes);
-        assert_eq!(disk.read(&overtaken).map(|file| file.der), Some(b"revoked".to_vec()));
-    }
-
-    // rule: ANS-6
-    #[test]
-    fn serials_that_are_made_up_leave_nothing_behind_where_no_file_can_be_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path(), b"signer");
-        let forget = |number: u32| {
-            let serial = Serial::from_hex(&format!("0e{number:06x}69")).unwrap();
-            let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&serial);
-            let cert_id = CertId::from_der(&spellings[0]).unwrap();
-            disk.remove(&cert_id);
-            disk.remove_unreported(&cert_id);
-            disk.is_removed(&cert_id)
-        };
-        // What is there in place of the folder of the signer holds no files.
-        fs::write(&disk.folder, b"").unwrap();
-        assert!(!(0..100).any(forget));
-        assert_eq!(UNREMOVED.below(folder.path()), 0);
-        fs::remove_file(&disk.folder).unwrap();
-        // Nobody can tell what does: as in one of another user.
-        symlink("itself", folder.path().join("itself")).unwrap();
-        symlink("itself", &disk.folder).unwrap();
-        assert!((0..100).all(forget));
-        assert_eq!(UNREMOVED.below(folder.path()), 1);
-    }
-
-    // rule: ANS-6
-    #[test]
-    fn what_is_in_a_folder_that_nobody_could_look_into_is_found_by_nobody_later() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path(), b"signer");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
-        let away = folder.path().join("away");
-        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
-        fs::rename(&disk.folder, &away).unwrap();
-        symlink("itself", folder.path().join("itself")).unwrap();
-        symlink("itself", &disk.folder).unwrap();
-        disk.remove(&overtaken);
-        assert!(disk.read(&overtaken).is_none() && disk.is_removed(&overtaken));
-        fs::remove_file(&disk.folder).unwrap();
-        fs::rename(&away, &disk.folder).unwrap();
-        assert!(disk.is_removed(&overtaken));
-        assert!(disk.read(&overtaken).is_none() && !disk.path(&overtaken).exists());
-        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
-        assert_eq!(disk.read(&other).map(|file| file.der), Some(b"another".to_vec()));
-        assert_eq!(UNREMOVED.below(folder.path()), 0);
-    }
-
-    // rule: ANS-6
-    #[test]
-    fn what_can_be_removed_again_is_although_something_else_cannot() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::new(folder.path(), b"signer");
-        let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE);
-        let [overtaken, other] = [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap());
-        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
-        UNREMOVED.add(disk.path(&overtaken));
-        // Of signers before and behind this one.
-        for name in ["0", "g"] {
-            let stuck = Disk::at(folder.path().join(name));
-            symlink(name, &stuck.folder).unwrap();
-            stuck.remove_unreported(&overtaken);
-        }
-        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
-        assert!(!disk.path(&overtaken).exists());
-        assert_eq!(UNREMOVED.below(folder.path()), 2);
-    }
 
     #[test]
     fn an_answer_whose_bucket_is_moved_away_while_it_is_written_is_written_once_more() {

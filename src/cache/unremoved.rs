@@ -26,13 +26,37 @@ impl Unremoved {
         Self { any: AtomicBool::new(false), paths: Mutex::new(BTreeSet::new()) }
     }
 
+    /// Removes the file of an answer, or notes that it is there still.
+    ///
+    /// # Errors
+    ///
+    /// What the system says where it is, or nobody can tell.
+    pub(super) fn remove_file(&self, path: PathBuf) -> io::Result<()> {
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let left = match is_there(&path) {
+                Ok(false) => None,
+                Ok(true) => Some(path.as_path()),
+                // Anybody may ask about serials that they make up: the folder counts as a whole.
+                Err(_) => Some(path.parent().unwrap_or(&path)),
+            };
+            if let Some(left) = left {
+                self.add(left.to_owned());
+                return Err(error);
+            }
+        }
+        self.remove(&path);
+        Ok(())
+    }
+
     /// The file is there still; or it may be in this folder.
-    pub(super) fn add(&self, path: PathBuf) {
+    fn add(&self, path: PathBuf) {
         self.change(|paths| paths.insert(path));
     }
 
     /// The file is gone.
-    pub(super) fn remove(&self, path: &Path) {
+    fn remove(&self, path: &Path) {
         if self.contains(path) {
             self.change(|paths| paths.remove(path));
         }
@@ -88,7 +112,7 @@ impl Unremoved {
     }
 
     #[cfg(test)]
-    pub(super) fn below(&self, folder: &Path) -> usize {
+    fn below(&self, folder: &Path) -> usize {
         self.change(|paths| paths.iter().filter(|path| path.starts_with(folder)).count())
     }
 
@@ -97,6 +121,16 @@ impl Unremoved {
         let outcome = change(&mut paths);
         self.any.store(!paths.is_empty(), Ordering::Release);
         outcome
+    }
+}
+
+/// A read-only file system refuses to remove what there is not, too.
+fn is_there(path: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -132,7 +166,22 @@ fn is_emptied(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+    use crate::cache::disk::{Disk, Written};
+    use crate::ocsp::{CertId, IssuerHashes};
+    use crate::serial::Serial;
+    use crate::time::Timestamp;
+
+    fn spellings() -> Vec<Vec<u8>> {
+        IssuerHashes::new(b"name", b"key").cert_ids(&Serial::PROBE)
+    }
+
+    /// Two spellings of one question.
+    fn two(spellings: &[Vec<u8>]) -> [CertId<'_>; 2] {
+        [0, 1].map(|at| CertId::from_der(&spellings[at]).unwrap())
+    }
 
     #[test]
     fn a_file_is_not_to_be_there_until_it_is_gone() {
@@ -150,5 +199,101 @@ mod tests {
         assert!(unremoved.contains(Path::new("folder/file")) && !unremoved.contains(other));
         unremoved.remove(Path::new("folder"));
         assert!(!unremoved.contains(other) && !unremoved.any.load(Ordering::Acquire));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_could_not_be_removed_is_removed_when_it_is_asked_for_or_anything_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::at(folder.path().join("d"));
+        let spellings = spellings();
+        let [overtaken, other] = two(&spellings);
+        let path = disk.path(&overtaken);
+        let is_overtaken = || {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"good").unwrap();
+            UNREMOVED.add(path.clone());
+            assert!(disk.is_removed(&overtaken));
+        };
+        is_overtaken();
+        assert!(disk.read(&overtaken).is_none() && !path.exists());
+        is_overtaken();
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert!(!path.exists());
+        // One that is written later is another one.
+        is_overtaken();
+        assert_eq!(disk.write(&overtaken, b"revoked", Timestamp::EPOCH), Written::Yes);
+        assert_eq!(disk.read(&overtaken).map(|file| file.der), Some(b"revoked".to_vec()));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn serials_that_are_made_up_leave_nothing_behind_where_no_file_can_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = folder.path().join("d");
+        let disk = Disk::at(signer.clone());
+        let forget = |number: u32| {
+            let serial = Serial::from_hex(&format!("0e{number:06x}69")).unwrap();
+            let spellings = IssuerHashes::new(b"name", b"key").cert_ids(&serial);
+            let cert_id = CertId::from_der(&spellings[0]).unwrap();
+            disk.remove(&cert_id);
+            disk.remove_unreported(&cert_id);
+            disk.is_removed(&cert_id)
+        };
+        // What is there in place of the folder of the signer holds no files.
+        fs::write(&signer, b"").unwrap();
+        assert!(!(0..100).any(forget));
+        assert_eq!(UNREMOVED.below(folder.path()), 0);
+        fs::remove_file(&signer).unwrap();
+        // Nobody can tell what does: as in one of another user.
+        symlink("itself", folder.path().join("itself")).unwrap();
+        symlink("itself", &signer).unwrap();
+        assert!((0..100).all(forget));
+        assert_eq!(UNREMOVED.below(folder.path()), 1);
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_is_in_a_folder_that_nobody_could_look_into_is_found_by_nobody_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = folder.path().join("d");
+        let disk = Disk::at(signer.clone());
+        let spellings = spellings();
+        let [overtaken, other] = two(&spellings);
+        let away = folder.path().join("away");
+        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
+        fs::rename(&signer, &away).unwrap();
+        symlink("itself", folder.path().join("itself")).unwrap();
+        symlink("itself", &signer).unwrap();
+        disk.remove(&overtaken);
+        assert!(disk.read(&overtaken).is_none() && disk.is_removed(&overtaken));
+        fs::remove_file(&signer).unwrap();
+        fs::rename(&away, &signer).unwrap();
+        assert!(disk.is_removed(&overtaken));
+        assert!(disk.read(&overtaken).is_none() && !disk.path(&overtaken).exists());
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert_eq!(disk.read(&other).map(|file| file.der), Some(b"another".to_vec()));
+        assert_eq!(UNREMOVED.below(folder.path()), 0);
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_can_be_removed_again_is_although_something_else_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = folder.path().join("d");
+        let disk = Disk::at(signer.clone());
+        let spellings = spellings();
+        let [overtaken, other] = two(&spellings);
+        assert_eq!(disk.write(&overtaken, b"good", Timestamp::EPOCH), Written::Yes);
+        UNREMOVED.add(disk.path(&overtaken));
+        // Of signers before and behind this one.
+        for name in ["0", "g"] {
+            let stuck = folder.path().join(name);
+            symlink(name, &stuck).unwrap();
+            Disk::at(stuck).remove_unreported(&overtaken);
+        }
+        assert_eq!(disk.write(&other, b"another", Timestamp::EPOCH), Written::Yes);
+        assert!(!disk.path(&overtaken).exists());
+        assert_eq!(UNREMOVED.below(folder.path()), 2);
     }
 }
