@@ -4,6 +4,7 @@
 //! debugging, the demo and clients without a web server in between; the framing is
 //! as strict as if it stood in front. The input is untrusted.
 
+use std::cell::Cell;
 use std::mem;
 use std::sync::Arc;
 
@@ -85,7 +86,12 @@ impl Session for Http1Session {
         output: &mut Vec<u8>,
         before_waiting: &dyn Fn(),
     ) -> Advance {
-        let mut output = Output { octets: output, before_waiting };
+        let waits = Cell::new(false);
+        let before_waiting = || {
+            waits.set(true);
+            before_waiting();
+        };
+        let mut output = Output { octets: output, before_waiting: &before_waiting };
         let output = &mut output;
         let mut rest = input;
         loop {
@@ -96,8 +102,8 @@ impl Session for Http1Session {
                 State::Closed => Step::Close,
             };
             match step {
-                Step::Again => {}
-                Step::Wait => {
+                Step::Again if !waits.get() => {}
+                Step::Again | Step::Wait => {
                     let idle = matches!(self.state, State::Head) && rest.is_empty();
                     self.activity = if idle { Activity::Idle } else { Activity::Request };
                     let answered = mem::take(&mut self.printer.answered);
@@ -266,11 +272,14 @@ mod tests {
     use crate::http::caching::Caching;
     use crate::time::FixedClock;
 
-    /// Answers with what it was asked.
+    /// Answers with what it was asked; waits before it does so at `/wait`.
     struct Mirror;
 
     impl Exchange for Mirror {
-        fn handle(&self, request: &HttpRequest<'_>, _: &dyn Fn()) -> HttpResponse {
+        fn handle(&self, request: &HttpRequest<'_>, before_waiting: &dyn Fn()) -> HttpResponse {
+            if request.request_uri == b"/wait" {
+                before_waiting();
+            }
             let body = match request.body {
                 Body::Whole(body) => String::from_utf8_lossy(body).into_owned(),
                 Body::Incomplete => unreachable!("a session sees no end"),
@@ -378,6 +387,21 @@ mod tests {
         }
         let each: Vec<usize> = (0..PIPELINE.len()).collect();
         assert_eq!(feed(PIPELINE.as_bytes(), &each).0, whole);
+    }
+
+    #[test]
+    fn an_answer_that_was_waited_for_goes_out_before_what_was_asked_behind_it() {
+        let (mut session, mut output) = (session(), Vec::new());
+        let input = "GET /1 HTTP/1.1\r\n\r\nGET /wait HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n";
+        let advance = session.advance(input.as_bytes(), &mut output, &|| ());
+        let expected = Advance { consumed: 41, answered: 2, then: Then::Read };
+        assert_eq!((advance, session.activity()), (expected, Activity::Request));
+        let advance = session.advance(&input.as_bytes()[41..], &mut output, &|| ());
+        assert_eq!((advance.answered, session.activity()), (1, Activity::Idle));
+        assert_eq!(
+            bodies(&String::from_utf8(output).unwrap()),
+            ["GET /1  ", "GET /wait  ", "GET /2  "]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! them, and gathered up to [`Limits`] otherwise. The input is untrusted.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::params::{Params, ParamsError};
@@ -102,15 +103,20 @@ impl<A: Application> Session for Connection<A> {
     ) -> Advance {
         let mut pending = self.pending.take();
         let (mut consumed, mut answered) = (0, 0);
+        let waits = Cell::new(false);
+        let before_waiting = || {
+            waits.set(true);
+            before_waiting();
+        };
         let then = loop {
             match record::split(input.get(consumed..).unwrap_or_default()) {
                 Ok(None) => break Then::Read,
                 Ok(Some(record)) => {
                     consumed += record.len;
                     let was_pending = pending.is_some();
-                    let then = self.take(&record, &mut pending, output, before_waiting);
+                    let then = self.take(&record, &mut pending, output, &before_waiting);
                     answered += usize::from(was_pending && pending.is_none());
-                    if then != Then::Read {
+                    if then != Then::Read || waits.get() {
                         break then;
                     }
                 }

@@ -99,15 +99,7 @@ impl<S> Peer<S> {
         time: Duration,
         place: impl FnOnce() -> Option<P>,
     ) -> io::Result<()> {
-        let mut rest = octets;
-        if rest.is_empty() {
-            return Ok(());
-        }
-        match send(&self.socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let mut rest = octets.get(self.send_at_once(octets)?..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(());
         }
@@ -130,6 +122,18 @@ impl<S> Peer<S> {
             }
         }
         Ok(())
+    }
+
+    /// Sends what there is room for; how many octets that was.
+    pub(crate) fn send_at_once(&self, octets: &[u8]) -> io::Result<usize> {
+        if octets.is_empty() {
+            return Ok(0);
+        }
+        match send(&self.socket, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Says that nothing more will be sent.

@@ -17,8 +17,10 @@ pub trait Session: Send {
     /// Looks at everything received and not yet consumed (never empty), appends
     /// what is to be sent to `output`, and says how far it got.
     ///
-    /// Called again only after more octets have come, so it must take all
-    /// complete messages in one call. `output` is sent in one write after each call.
+    /// Called again at once where it has answered a request and octets are left, otherwise
+    /// only after more have come. So it must take all complete messages in one call; but it
+    /// ends the call behind an answer before which it had called `before_waiting`, as
+    /// `output` is sent after each call, and what was asked ahead may take as long again.
     /// At most [`MAX_UNCONSUMED`] octets may be left; the connection is closed then.
     ///
     /// The thread that calls this serves other connections too: before it waits for

@@ -1,9 +1,9 @@
 //! A worker: takes a connection that has something to say, and serves it.
 //!
-//! One read, what the protocol makes of it, one write; then the connection rests in
-//! the poller, also where its request is not whole: a slow peer holds no worker, and
-//! one that never stops sending is served in turn with the others. Buffers belong to
-//! the worker.
+//! One read, what the protocol makes of it, one write, or one for each answer that was
+//! waited for; then the connection rests in the poller, also where its request is not
+//! whole: a slow peer holds no worker, and one that never stops sending is served in turn
+//! with the others. Buffers belong to the worker.
 
 use std::cell::Cell;
 use std::mem;
@@ -79,18 +79,9 @@ fn serve<P: Protocol>(
         Received::Nothing => return pause(pool, peer, buffers, Drained::Yes),
         Received::End => return After::Close,
     };
-    let Some(advance) = advance(&pool.protocol, peer, buffers, before_waiting) else {
+    let Some(advance) = answer(pool, peer, buffers, before_waiting) else {
         return After::Close;
     };
-    let sent = peer.send(&buffers.output, pool.settings.write_timeout, || {
-        let place = pool.place_to_send()?;
-        before_waiting();
-        Some(place)
-    });
-    if let Err(error) = sent {
-        log::debug!("connection closed, answer not sent: error={error}");
-        return After::Close;
-    }
     match advance.then {
         Then::Close => return After::Close,
         Then::Discard => return begin_discard(peer),
@@ -108,6 +99,41 @@ fn serve<P: Protocol>(
     let is_last = peer.ending || pool.progress.phase() != Phase::Serving;
     let drained = if fills_space || is_last { Drained::Perhaps } else { Drained::Yes };
     pause(pool, peer, buffers, drained)
+}
+
+/// Lets the session see what has come, and sends what it says. `None` where the connection
+/// is lost.
+fn answer<P: Protocol>(
+    pool: &Pool<P>,
+    peer: &mut Peer<P::Session>,
+    buffers: &mut Buffers,
+    before_waiting: &dyn Fn(),
+) -> Option<Advance> {
+    buffers.output.clear();
+    let mut done = Advance { consumed: 0, answered: 0, then: Then::Read };
+    let sent = loop {
+        let next = advance(&pool.protocol, peer, buffers, done.consumed, before_waiting)?;
+        done.consumed += next.consumed;
+        done.answered += next.answered;
+        done.then = next.then;
+        if next.answered == 0 || next.then != Then::Read || done.consumed >= buffers.filled {
+            break peer.send(&buffers.output, pool.settings.write_timeout, || {
+                let place = pool.place_to_send()?;
+                before_waiting();
+                Some(place)
+            });
+        }
+        // What was asked behind it may take as long again. Room to send is waited for once.
+        match peer.send_at_once(&buffers.output) {
+            Ok(octets) => drop(buffers.output.drain(..octets)),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Err(error) = sent {
+        log::debug!("connection closed, answer not sent: error={error}");
+        return None;
+    }
+    Some(done)
 }
 
 /// Until more comes, the connection waits where it costs no worker.
@@ -155,15 +181,16 @@ pub(crate) fn rests_until<S>(peer: &Peer<S>, settings: &Settings) -> Option<Inst
     Some(Instant::now() + time)
 }
 
-/// Lets the session see what has come. `None` where it, or the application, panics.
+/// Lets the session see what has come, from octet `start` on. `None` where it, or the
+/// application, panics.
 fn advance<P: Protocol>(
     protocol: &P,
     peer: &mut Peer<P::Session>,
     buffers: &mut Buffers,
+    start: usize,
     before_waiting: &dyn Fn(),
 ) -> Option<Advance> {
-    buffers.output.clear();
-    let input = buffers.input.get(..buffers.filled)?;
+    let input = buffers.input.get(start..buffers.filled)?;
     let first_octet = *input.first()?;
     // What the closure touches is thrown away with the connection.
     let outcome = catch_unwind(AssertUnwindSafe(|| {

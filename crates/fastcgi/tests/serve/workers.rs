@@ -164,6 +164,37 @@ fn while_all_workers_but_one_wait_that_one_serves_all_others() {
     }
 }
 
+#[test]
+fn who_asks_ahead_waits_for_no_more_than_one_answer_at_a_time() {
+    let (word, words) = channel();
+    let application = Waiting(Mutex::new(words));
+    let server = Running::start(Transport::Unix, settings(), Limits::default(), application);
+    let mut client = server.connect();
+    let ahead = [1, 2, 3].map(|id| request(id, After::Keep, "/wait", b""));
+    client.send(&ahead.concat());
+    for id in [1, 2, 3] {
+        word.send(()).unwrap();
+        assert_eq!(client.answer().id, id);
+    }
+    ask(&mut client);
+}
+
+// rule: FCG-2
+#[test]
+fn what_was_asked_ahead_is_not_answered_to_who_has_left() {
+    let (word, words) = channel();
+    let settings = Settings { workers: 1, ..settings() };
+    let application = Waiting(Mutex::new(words));
+    let server = Running::start(Transport::Unix, settings, Limits::default(), application);
+    let mut client = server.connect();
+    client.send(&request(1, After::Keep, "/wait", b"").repeat(2));
+    drop(client);
+    word.send(()).unwrap();
+    let asked = Instant::now();
+    ask(&mut server.connect());
+    assert!(asked.elapsed() < PATIENCE / 2, "the only worker waited once more");
+}
+
 /// Notes by which threads it is asked.
 struct Noting(Arc<Mutex<HashSet<ThreadId>>>);
 
