@@ -1,8 +1,6 @@
 //! `demo`: a throwaway CA, and the whole way of a question on real parts: SQLite,
 //! this program's own listener, and OpenSSL's client.
 
-#![expect(clippy::print_stdout, reason = "it shows")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::cli::say;
 use crate::demo::{Identity, KeyKind, Purpose, ThrowawayCa, write_private};
 use crate::serial::Serial;
 use crate::status::{CertStatus, RevocationReason};
@@ -50,21 +49,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let port = arguments.port.map_or_else(free_port, Ok)?;
     let (valid, revoked) = set_up(folder, port)?;
     let _responder = Responder::start(folder, port)?;
-    println!("\n3. The responder listens on port {port}, for HTTP and FastCGI alike.");
-    println!("\n4. OpenSSL's client asks:\n");
+    say(format_args!("\n3. The responder listens on port {port}, for HTTP and FastCGI alike."));
+    say(format_args!("\n4. OpenSSL's client asks:\n"));
     let wanted = [("valid", "good"), ("revoked", "revoked"), ("unlisted", "unknown")];
     let mut all_right = true;
     for (name, status) in wanted {
         all_right &= ask(folder, port, name, status)?;
     }
-    println!(
+    say(format_args!(
         "\nserials: valid 0x{valid}, revoked 0x{revoked}; the cached answers are in {}/cache",
         folder.display()
-    );
+    ));
     if !all_right {
         bail!("the demo did not end as it should; please report it with the output above");
     }
-    println!("All three answers are as they should be, and OpenSSL verified their signatures.");
+    say(format_args!(
+        "All three answers are as they should be, and OpenSSL verified their signatures."
+    ));
     if arguments.keep {
         show_commands(folder, port, &revoked);
         signals.forever().next();
@@ -74,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Makes the CA, the certificates, the table and the configuration.
 fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
-    println!("1. A throwaway CA with three certificates, in {}", folder.display());
+    say(format_args!("1. A throwaway CA with three certificates, in {}", folder.display()));
     let now = SystemClock.now();
     let ca = ThrowawayCa::new("ocsp-fcgi demo CA", KeyKind::Rsa2048, now)?;
     ca.identity.write(folder, "ca")?;
@@ -91,7 +92,9 @@ fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
     let (listed, taken_back) = (issue("valid", &valid)?, issue("revoked", &revoked)?);
     issue("unlisted", &unlisted)?;
 
-    println!("2. An SQLite table with two of them, certs.db, and a configuration, config.toml");
+    say(format_args!(
+        "2. An SQLite table with two of them, certs.db, and a configuration, config.toml"
+    ));
     let ledger = SqliteLedger::new(folder.join("certs.db"), "list_certs");
     ledger.create_table()?;
     let time = Timestamp::from_unix(now.unix() - 1_800);
@@ -138,7 +141,7 @@ fn ask(folder: &Path, port: u16, name: &str, status: &str) -> Result<bool> {
         "-url",
         &url,
     ];
-    println!("   $ openssl {}", arguments.join(" "));
+    say(format_args!("   $ openssl {}", arguments.join(" ")));
     let output = Command::new("openssl")
         .args(arguments)
         .current_dir(folder)
@@ -148,7 +151,7 @@ fn ask(folder: &Path, port: u16, name: &str, status: &str) -> Result<bool> {
     let printed = [&output.stdout[..], &output.stderr[..]].concat();
     let printed = String::from_utf8_lossy(&printed);
     for line in printed.lines() {
-        println!("     {line}");
+        say(format_args!("     {line}"));
     }
     let verified = printed.lines().any(|line| line == "Response verify OK");
     let said = printed.lines().any(|line| line == format!("{certificate}: {status}"));
@@ -157,7 +160,7 @@ fn ask(folder: &Path, port: u16, name: &str, status: &str) -> Result<bool> {
 
 fn show_commands(folder: &Path, port: u16, revoked: &Serial) {
     let folder = folder.display();
-    println!(
+    say(format_args!(
         "\nThe responder goes on until Ctrl-C. In another terminal:\n\
          \n\
          cd {folder}\n\
@@ -168,7 +171,7 @@ fn show_commands(folder: &Path, port: u16, revoked: &Serial) {
          Take the revocation back, and within ten seconds the answer is `good`:\n\
          \n\
          sqlite3 certs.db \"UPDATE list_certs SET status='Valid', revocation_time=NULL, revocation_reason=NULL WHERE cert_num='0x{revoked}'\""
-    );
+    ));
 }
 
 /// This program's own `serve`. It ends with the demo, however that ends: it reads
@@ -188,7 +191,7 @@ impl Responder {
         let started = Self(child);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                println!("   {line}");
+                say(format_args!("   {line}"));
             }
         });
         started.wait_for_listener(port)

@@ -1,8 +1,6 @@
 //! The command line: arguments, exit codes, and what the bare binary does when a
 //! web server has started it.
 
-#![expect(clippy::print_stderr, reason = "this is where people are spoken to")]
-
 use std::env;
 use std::ffi::OsString;
 use std::fmt::{self, Display};
@@ -112,8 +110,9 @@ fn tell(error: &anyhow::Error) {
         return;
     }
     match mistakes {
-        Some(mistakes) => eprintln!("{mistakes}"), // a line for each, which begins with its place
-        None => eprintln!("ocsp-fcgi: {error:#}"),
+        // A line for each, which begins with its place.
+        Some(mistakes) => say_on_stderr(format_args!("{mistakes}")),
+        None => say_on_stderr(format_args!("ocsp-fcgi: {error:#}")),
     }
 }
 
@@ -164,7 +163,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             serve::run(path, &serve::Arguments::default())
         }
         None => {
-            Arguments::command().print_help()?;
+            let _nobody_reads = Arguments::command().print_help();
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -201,7 +200,12 @@ fn report(warnings: &[String]) {
     }
 }
 
-/// A reader that has seen enough (`| head`) is no error.
+/// A reader that has seen enough (`| head`) is no error, and would be a panic of `println!`.
 fn say(line: fmt::Arguments<'_>) {
     let _nobody_reads = writeln!(io::stdout(), "{line}");
+}
+
+/// Neither is a terminal that is gone.
+fn say_on_stderr(line: fmt::Arguments<'_>) {
+    let _nobody_reads = writeln!(io::stderr(), "{line}");
 }

@@ -71,6 +71,26 @@ fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
 }
 
 #[test]
+fn what_it_says_to_nobody_is_no_panic() {
+    let temporary = tempfile::tempdir().unwrap();
+    for (arguments, code) in [
+        (&[][..], 0),
+        (&["--help"], 0),
+        (&["demo"], 0),
+        (&["check", "--config", "/nonexistent"], 1),
+        (&["cache", "show", "zz"], 2),
+        (&["nonsense"], 2),
+    ] {
+        // As behind `| head` and on a terminal that is gone, where nothing can be written either.
+        let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).env_remove("OCSP_FCGI_CONFIG").env("TMPDIR", temporary.path());
+        let status = command.stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_working_directory_that_may_not_be_entered_holds_no_configuration() {
     let site = Site::with_certificates(KeyKind::P256);
     let closed = site.path("closed");

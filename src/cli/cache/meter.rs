@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::say_on_stderr;
+
 /// Shows progress on standard error.
 pub struct Meter {
     place: Place,
@@ -52,7 +54,7 @@ impl Meter {
                 let left = left.map_or(String::new(), |left| {
                     format!(", about {} s left", left.as_secs().max(1))
                 });
-                eprintln!("{done}{of}, {note}{left}");
+                say_on_stderr(format_args!("{done}{of}, {note}{left}"));
             }
         }
     }

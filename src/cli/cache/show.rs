@@ -9,7 +9,7 @@ use super::folder;
 use crate::app::{self, Keys, Shared};
 use crate::cache::Kept;
 use crate::cache::disk::CacheFile;
-use crate::cli::say;
+use crate::cli::{say, say_on_stderr};
 use crate::logging::{Launcher, chain};
 use crate::ocsp::{CertId, Spelling};
 use crate::responder::issuers::{Acting, Issuer};
@@ -37,7 +37,8 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let serial = match serial {
         Ok(serial) => serial,
         Err(error) => {
-            eprintln!("ocsp-fcgi: serial number {:?}: {error}", arguments.serial);
+            let text = &arguments.serial;
+            say_on_stderr(format_args!("ocsp-fcgi: serial number {text:?}: {error}"));
             return Ok(ExitCode::from(WRONG_ARGUMENTS));
         }
     };
