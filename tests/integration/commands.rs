@@ -61,6 +61,7 @@ fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
         &["serve", "extra"],
         &["respond", "--in"],
         &["demo", "--port", "99999"],
+        &["demo", "--port", "0"],
         &["check", "--config"],
     ] {
         let output = ocsp_fcgi(arguments);
