@@ -1,9 +1,11 @@
 //! Listening sockets: own ones, TCP or Unix, and inherited ones.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -223,9 +225,8 @@ fn bind_unix(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
 /// The socket under another name than `path`, with its owner and mode.
 fn bind_beside(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)> {
     let socket = stream_socket(SocketFlags::empty())?;
-    let mut name = std::ffi::OsString::from(format!(".{}.", std::process::id()));
-    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-    let temporary = path.with_file_name(name);
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let temporary = path.with_file_name(name_beside(name, std::process::id()));
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {} // of a process that had our number and was killed
@@ -240,6 +241,17 @@ fn bind_beside(path: &Path, access: Access) -> io::Result<(OwnedFd, SocketFile)>
     }
     rustix::fs::chmod(&file.path, Mode::from_raw_mode(access.mode & 0o777))?;
     Ok((socket, file))
+}
+
+/// The name of a socket that is to be `name`: no longer than that, or than the number of the
+/// process takes, as the path of a socket has 107 octets.
+fn name_beside(name: &OsStr, process: u32) -> OsString {
+    let mut beside = format!(".{process}").into_bytes();
+    let longest = name.len().max(beside.len());
+    beside.push(b'.');
+    beside.extend_from_slice(name.as_bytes());
+    beside.truncate(longest);
+    OsString::from_vec(beside)
 }
 
 fn stream_socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
@@ -338,6 +350,17 @@ mod tests {
         let _listener = Listener::unix(&path, access).unwrap();
         let there = fs::metadata(&path).unwrap();
         assert_eq!((there.uid(), there.gid()), other);
+    }
+
+    // rule: FCG-4
+    #[test]
+    fn a_path_may_be_as_long_as_the_system_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "s".repeat(107 - folder.path().as_os_str().len() - 1);
+        let path = folder.path().join(name);
+        Listener::try_unix(&path, OPEN).unwrap();
+        let _listener = Listener::unix(&path, OPEN).unwrap();
+        UnixStream::connect(&path).unwrap();
     }
 
     // rule: FCG-4
