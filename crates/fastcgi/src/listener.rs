@@ -64,6 +64,16 @@ pub struct Listener {
     _file: Option<SocketFile>,
     socket: OwnedFd,
     family: Family,
+    maker: Maker,
+}
+
+/// Who has made a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Nobody else accepts its connections.
+    We,
+    /// It may outlive us, and be shared.
+    Other,
 }
 
 impl Listener {
@@ -77,7 +87,7 @@ impl Listener {
         let refused = |source| ListenError::System { place: address.to_string(), source };
         let socket = bind_tcp(address).map_err(|error| refused(error.into()))?;
         net::listen(&socket, BACKLOG).map_err(|error| refused(error.into()))?;
-        Self::new(socket, Family::Tcp).map_err(refused)
+        Self::new(socket, Family::Tcp, Maker::We).map_err(refused)
     }
 
     /// Whether a TCP address could be listened on: nobody can connect meanwhile.
@@ -102,7 +112,7 @@ impl Listener {
         let refused = |source| ListenError::System { place: path.display().to_string(), source };
         may_replace(path)?;
         let (socket, file) = bind_unix(path, access).map_err(refused)?;
-        let listener = Self::new(socket, Family::Unix).map_err(refused)?;
+        let listener = Self::new(socket, Family::Unix, Maker::We).map_err(refused)?;
         Ok(Self { _file: Some(file), ..listener })
     }
 
@@ -130,7 +140,7 @@ impl Listener {
     pub fn inherited(socket: OwnedFd) -> Result<Self, ListenError> {
         let family = listening_family(&socket).ok_or(ListenError::NotListening)?;
         let refused = |source| ListenError::System { place: "inherited socket".into(), source };
-        Self::new(socket, family).map_err(refused)
+        Self::new(socket, family, Maker::Other).map_err(refused)
     }
 
     /// The address of a TCP socket, with the port that the system chose for port 0.
@@ -143,14 +153,19 @@ impl Listener {
         self.family
     }
 
-    fn new(socket: OwnedFd, family: Family) -> io::Result<Self> {
+    /// Whether nobody but us accepts its connections.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        self.maker == Maker::We
+    }
+
+    fn new(socket: OwnedFd, family: Family, maker: Maker) -> io::Result<Self> {
         // One of several threads that are woken for one connection must not hang in accept().
         rustix::io::ioctl_fionbio(&socket, true)?;
         if family == Family::Tcp {
             // Linux hands it down to accepted connections: no system call for each.
             sockopt::set_tcp_nodelay(&socket, true)?;
         }
-        Ok(Self { _file: None, socket, family })
+        Ok(Self { _file: None, socket, family, maker })
     }
 }
 
@@ -284,7 +299,7 @@ impl Drop for SocketFile {
 }
 
 /// Connections that may wait to be accepted; the system cuts it to its own limit.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 #[cfg(test)]
 mod tests {

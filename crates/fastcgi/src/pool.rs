@@ -1,6 +1,7 @@
 //! What the workers share: connections coming and going, threads, the end.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -265,11 +266,15 @@ impl<P: Protocol> Pool<P> {
         self.paused.load(SeqCst)
     }
 
-    /// No connection is accepted any more.
+    /// No connection is accepted any more, but for those that wait at sockets of our own.
     pub(crate) fn close_listeners(&self) {
-        let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
-        for listener in listeners.drain(..) {
+        let listeners =
+            mem::take(&mut *self.listeners.write().unwrap_or_else(PoisonError::into_inner));
+        for listener in listeners {
             self.poller.forget_listener(&listener);
+            if listener.is_ours_alone() {
+                self.accept_last(&listener);
+            }
         }
     }
 

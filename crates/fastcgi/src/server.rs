@@ -147,9 +147,10 @@ pub enum Stopped {
 }
 
 impl Handle {
-    /// Asks the server to stop: nothing is accepted any more, idle connections are
-    /// closed, requests under way are finished within [`Settings::grace`]. Who has connected
-    /// and not sent anything yet has a fifth of a second for that.
+    /// Asks the server to stop: nothing is accepted any more, but for connections that wait at
+    /// a socket that ends with it (not at an inherited one), idle connections are closed,
+    /// requests under way are finished within [`Settings::grace`]. Who has connected and not
+    /// sent anything yet has a fifth of a second for that.
     ///
     /// Returns at once; [`Server::run`] returns when it is done.
     pub fn stop(&self) {

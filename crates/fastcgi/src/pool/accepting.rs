@@ -10,8 +10,9 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::{Phase, Pool, one_more};
 use crate::accept::Failure;
+use crate::listener::{BACKLOG, Listener};
 use crate::peer::{Held, Peer};
-use crate::poller::Event;
+use crate::poller::{Event, Waiting};
 use crate::server::Protocol;
 
 impl<P: Protocol> Pool<P> {
@@ -36,6 +37,29 @@ impl<P: Protocol> Pool<P> {
         }
         self.look_again(number);
         Some(first)
+    }
+
+    /// Accepts the connections that wait at a listener about to be closed, which would reset
+    /// them.
+    pub(super) fn accept_last(&self, listener: &Listener) {
+        let later = Instant::now() + self.settings.idle_timeout;
+        for _ in 0..BACKLOG {
+            if one_more(&self.open, self.settings.connections).is_none() {
+                return;
+            }
+            match accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => {
+                    let peer = Box::new(Peer::new(socket, Held::of(&self.held)));
+                    self.rest(peer, Waiting::ForRequest, later);
+                }
+                Err(error) => {
+                    self.leave();
+                    if Failure::from(error) != Failure::Lost {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Accepts one, for which there is a place; gives that back where there is none.

@@ -94,6 +94,27 @@ fn a_stop_answers_what_has_come_on_a_connection_that_rests() {
 }
 
 #[test]
+fn a_stop_answers_those_who_have_connected_while_nobody_was_free_to_accept() {
+    for transport in [Transport::Tcp, Transport::Unix] {
+        let (application, has_begun, go) = slow();
+        let settings = Settings { workers: 1, ..settings() };
+        let mut server = Running::start(transport, settings, Limits::default(), application);
+        let (mut client, other) = (server.connect(), request(1, After::Keep, "/b", b""));
+        client.send(&request(1, After::Keep, "/a", b""));
+        has_begun.recv().unwrap();
+        let mut waiting = [server.connect(), server.connect()];
+        waiting.iter_mut().for_each(|client| client.send(&other));
+        server.handle().stop();
+        refuses(&server);
+        for client in [&mut client].into_iter().chain(&mut waiting) {
+            go.send(()).unwrap();
+            assert_eq!(client.answer().text(), "at last");
+        }
+        assert_eq!(server.wait(), Stopped::Finished);
+    }
+}
+
+#[test]
 fn a_stop_leaves_a_moment_for_the_first_request_of_a_connection() {
     let mut server = Running::echo(Transport::Unix);
     let mut client = server.connect();
