@@ -4,6 +4,6 @@
 # touched, but for build packages that are missing (installed for root, named for
 # others). Arguments go to the demo: ./demo.sh --keep
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd "$(dirname "$0")"
 tests/packages.sh demo
 exec cargo run --release --locked -- demo "$@"

@@ -6,6 +6,7 @@
 
 set -eu
 umask 022
+unset CDPATH # or `cd` may lead to another checkout, and prints it
 name=ocsp-fcgi
 etc=/etc/$name
 # Where the files of examples/ are copied to by hand, and a link to one.

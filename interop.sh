@@ -4,7 +4,7 @@
 # Debian packages (for root; names them for others), and Python packages in
 # target/interop/venv. Arguments are the clients to run; none: all, and the token.
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd "$(dirname "$0")"
 tests/packages.sh interop
 venv=target/interop/venv
 [ -x $venv/bin/pip ] || python3 -m venv $venv

@@ -2,6 +2,6 @@
 # Installs the Debian packages that the tests need (for root; names them for others),
 # builds, and runs formatting, lints, all tests and documentation.
 set -euo pipefail
-cd "$(dirname "$0")"
+CDPATH='' cd "$(dirname "$0")"
 tests/packages.sh tests
 exec make test

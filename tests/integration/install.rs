@@ -215,6 +215,18 @@ fn what_is_new_enough_builds_once_the_packages_are_there() {
 }
 
 #[test]
+fn the_checkout_is_where_the_script_is_wherever_cdpath_leads() {
+    let place = Place::new();
+    let (top, name) = (place.folder.path().parent().unwrap(), place.folder.path().file_name());
+    let mut command = Command::new("sh");
+    command.arg(Path::new(name.unwrap()).join("install.sh")).arg("--root").arg(place.path(""));
+    command.arg("--binary").arg(place.binary()).current_dir(top).env("CDPATH", top);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.read("usr/local/bin/ocsp-fcgi"), BINARY);
+}
+
+#[test]
 fn a_wrong_call_is_refused_with_a_sentence_and_changes_nothing() {
     let place = Place::new();
     for (arguments, sentence) in [
