@@ -24,7 +24,8 @@ pub struct Arguments {
     /// Leave the responder running, with the commands to try, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// Where the files go; kept afterwards [default: a temporary folder, removed]
+    /// Where the files go: an empty folder or a demo's, kept afterwards [default: a temporary
+    /// one, removed]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// The TCP port [default: a free one]
@@ -36,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let temporary;
     let folder = match &arguments.folder {
         Some(folder) => {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            make(folder).with_context(|| folder.display().to_string())?;
             folder.as_path()
         }
         None => {
@@ -73,9 +74,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the CA, the certificates, the table and the configuration.
+/// Makes the folder, or takes one that is empty or a demo's: the names of its files are those
+/// that a real CA's may have.
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let is_a_demos =
+        || fs::read(folder.join(CONFIGURATION)).is_ok_and(|text| text.starts_with(MARK.as_bytes()));
+    if fs::read_dir(folder)?.next().is_some() && !is_a_demos() {
+        bail!("holds what is not a demo's, wanted an empty folder, or none");
+    }
+    Ok(())
+}
+
+/// Makes the configuration, the CA, the certificates and the table.
 fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
     say(format_args!("1. A throwaway CA with three certificates, in {}", folder.display()));
+    // First: it tells what the folder is for.
+    write_private(&folder.join(CONFIGURATION), configuration(port).as_bytes())?;
     let now = SystemClock.now();
     let ca = ThrowawayCa::new("ocsp-fcgi demo CA", KeyKind::Rsa2048, now)?;
     ca.identity.write(folder, "ca")?;
@@ -105,13 +120,13 @@ fn set_up(folder: &Path, port: u16) -> Result<(Serial, Serial)> {
         let pem = String::from_utf8(identity.certificate.to_pem()?)?;
         ledger.write(serial, status, &pem)?;
     }
-    write_private(&folder.join("config.toml"), configuration(port).as_bytes())?;
     Ok((valid, revoked))
 }
 
 fn configuration(port: u16) -> String {
     format!(
-        "port = {port}\n\
+        "{MARK}\n\
+         port = {port}\n\
          cachedays = 3\n\
          cachefolder = \"cache\"\n\
          itcert = \"ca.crt\"\n\
@@ -182,7 +197,7 @@ impl Responder {
     fn start(folder: &Path, port: u16) -> Result<Self> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(program)
-            .args(["serve", "--until-eof", "--config", "config.toml"])
+            .args(["serve", "--until-eof", "--config", CONFIGURATION])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -223,3 +238,8 @@ impl Drop for Responder {
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
+
+const CONFIGURATION: &str = "config.toml";
+
+/// How its configuration begins, by which a folder is known again.
+const MARK: &str = "# Of `ocsp-fcgi demo`, which writes over it.";

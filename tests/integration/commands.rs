@@ -269,6 +269,18 @@ fn the_demo_runs_whole_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn the_demo_writes_over_nothing_but_what_a_demo_has_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("ca.key");
+    fs::write(&key, "precious").unwrap();
+    let output = ocsp_fcgi(&["demo", "--folder", folder.path().to_str().unwrap()]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    assert!(text(&output.stderr).ends_with(", wanted an empty folder, or none\n"));
+    assert_eq!(fs::read(key).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn the_demo_that_is_kept_ends_with_all_its_parts_by_any_signal() {
     for (signal, to_group) in
         [(Signal::SIGTERM, false), (Signal::SIGINT, true), (Signal::SIGHUP, false)]
