@@ -45,8 +45,9 @@ struct Current {
 }
 
 pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
-    // First: a SIGHUP from here on is a reload, and not the end.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    // First: a SIGHUP from here on is a reload, and not the end. The other signals end a start,
+    // as a token or a file system may keep it waiting.
+    let signals = Signals::new([SIGHUP])?;
     let launcher = match descriptor_0() {
         Some(_) => Launcher::WebServer,
         None => Launcher::Operator,
@@ -263,6 +264,9 @@ fn fastcgi_limits(limits: &Limits) -> fastcgi::connection::Limits {
 /// SIGTERM and SIGINT stop, SIGHUP reloads: in a thread of its own, as a token or a file
 /// system that does not answer must not keep the program from its end.
 fn watch_signals(mut signals: Signals, handle: Handle, current: Arc<Current>) -> Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        signals.add_signal(signal)?;
+    }
     // One that waits is enough for all that come meanwhile.
     let (wake, woken) = mpsc::sync_channel(1);
     in_thread("reload", move || {

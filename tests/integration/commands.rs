@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -69,6 +69,37 @@ fn wrong_arguments_are_exit_code_2_and_told_on_stderr() {
         assert!(text(&output.stderr).starts_with("error: "), "{arguments:?}");
     }
     assert!(text(&ocsp_fcgi(&["server"]).stderr).contains("'serve'"), "a guess");
+}
+
+#[test]
+fn a_start_that_hangs_is_ended_by_sigterm_and_not_by_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    assert!(run(Command::new("mkfifo").arg(&config), "mkfifo").status.success());
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--config"]).arg(&config).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        // Which nobody writes: it stands for a token or a file system that does not answer.
+        let status = format!("/proc/{pid}/status");
+        eventually("it waits for its configuration", || {
+            let caught = fs::read_to_string(&status).unwrap();
+            let caught = caught.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+            (u64::from_str_radix(caught, 16).unwrap() & 1 != 0).then_some(())
+        });
+        kill(pid, Signal::SIGHUP).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(child.try_wait().unwrap(), None, "a reload");
+        kill(pid, signal).unwrap();
+        let ended = (0..100).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            child.try_wait().unwrap()
+        });
+        // Not to be left behind by a test that fails.
+        let _ended_already = child.kill();
+        assert_eq!(ended.and_then(|status| status.signal()), Some(signal as i32));
+    }
 }
 
 #[test]
