@@ -10,7 +10,7 @@ use crate::config::{self, Config, Database, NamedPath};
 use crate::logging::quoted;
 use crate::ocsp::IssuerHashes;
 use crate::responder::issuers::{Issuer, Issuers, TakeOver};
-use crate::responder::presigned::{Presigned, PresignedError};
+use crate::responder::presigned::{Presigned, PresignedAnswer, PresignedError};
 use crate::responder::signing::Signing;
 use crate::responder::{Capacity, Responder};
 use crate::signer::Signer;
@@ -301,12 +301,17 @@ pub fn presigned(config: &Config, warnings: &mut Vec<String>) -> Result<Presigne
     for error in refused {
         warnings.push(format!("{:#}, not given", anyhow!(error)));
     }
-    warnings.extend(presigned_endings(&presigned, now));
+    // What is over has been told.
+    let lasting = presigned.iter().filter(|answer| answer.validity().next_update > now);
+    warnings.extend(presigned_endings(lasting, now));
     Ok(presigned)
 }
 
-fn presigned_endings(presigned: &Presigned, now: Timestamp) -> impl Iterator<Item = String> {
-    presigned.iter().filter(move |answer| answer.ends_soon(now)).map(|answer| {
+fn presigned_endings<'p>(
+    answers: impl Iterator<Item = &'p PresignedAnswer>,
+    now: Timestamp,
+) -> impl Iterator<Item = String> {
+    answers.filter(move |answer| answer.ends_soon(now)).map(|answer| {
         let path = quoted(answer.path().display()).to_string();
         let ends = answer.validity().next_update;
         format!("pre-signed answer ends soon, and needs a successor: file={path} ends={ends}")
@@ -322,7 +327,7 @@ pub fn endings(responder: &Responder, now: Timestamp) -> Vec<String> {
         let last = issuer.each_acting().last()?;
         ending(last.signer().certificate(), issuer.certificate(), now)
     };
-    let presigned = presigned_endings(responder.presigned_answers(), now);
+    let presigned = presigned_endings(responder.presigned_answers().iter(), now);
     responder.issuers().iter().filter_map(last).chain(presigned).collect()
 }
 

@@ -18,6 +18,7 @@ use crate::cache::survey;
 use crate::cli::say;
 use crate::config::{Config, Database, Issuer, Listen, Warning};
 use crate::logging;
+use crate::responder::presigned::PresignedAnswer;
 use crate::signer::certificate::Certificate;
 use crate::store::index_txt::IndexTxt;
 use crate::store::mysql::Mysql;
@@ -99,7 +100,8 @@ fn check_presigned(config: &Config, tally: &mut Tally) {
     match app::presigned(config, &mut warnings) {
         Ok(presigned) => {
             let now = SystemClock.now();
-            for answer in presigned.iter() {
+            let is_over = |answer: &PresignedAnswer| answer.validity().next_update <= now;
+            for answer in presigned.iter().filter(|answer| !is_over(answer)) {
                 let (path, Validity { this_update, next_update }) =
                     (answer.path().display(), answer.validity());
                 // Put there in advance, or by a clock that is ahead.

@@ -11,12 +11,12 @@ use openssl::error::ErrorStack;
 use openssl::ocsp::{OcspFlag, OcspResponse};
 use openssl::stack::Stack;
 use openssl::x509::X509;
-use openssl::x509::store::{X509Store, X509StoreBuilder};
-use openssl::x509::verify::X509VerifyFlags;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 
 use crate::http::caching::Representation;
-use crate::ocsp::CertId;
 use crate::ocsp::response::{HasNonce, single_answers};
+use crate::ocsp::{CertId, SingleAnswer};
 use crate::serial::Serial;
 use crate::signer::reasons::Reasons;
 use crate::time::{Timestamp, Validity};
@@ -67,7 +67,7 @@ pub enum PresignedError {
 impl Presigned {
     /// Reads every file of a folder whose name does not begin with a dot; verifies
     /// each answer by the CAs of a PEM file. Those that cannot be given come back as
-    /// errors beside the others.
+    /// errors beside the others; one that is over is found all the same.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl Presigned {
             })
     }
 
-    /// Every answer.
+    /// Every answer, those that are over too.
     pub fn iter(&self) -> impl Iterator<Item = &PresignedAnswer> {
         self.by_serial.values().flatten()
     }
@@ -133,18 +133,21 @@ impl Presigned {
         if nonce == HasNonce::Yes {
             return Err(PresignedError::WithNonce(path.to_owned()));
         }
+        // One that is over is not given, and neither is an older one in its place that may last
+        // longer: what it said first does not count again.
+        let earliest = answers.iter().map(|answer| answer.validity.next_update).min();
+        let ended = earliest.filter(|next_update| *next_update <= now);
+        let begun = answers.iter().map(|answer| answer.validity.this_update).max();
+        let valid = if ended.is_some() { begun.unwrap_or(now) } else { now };
         trust
-            .verify(der)
+            .verify(der, valid)
             .map_err(|error| PresignedError::NotVerified(path.to_owned(), error.into()))?;
         let path: Arc<Path> = Arc::from(path);
         let mut all = Vec::new();
-        for answer in answers {
-            let next_update = answer.validity.next_update;
-            if next_update <= now {
-                return Err(PresignedError::Ended(path.to_path_buf(), next_update));
-            }
-            let cert_id = CertId::from_der(answer.cert_id).map_err(|_| not_an_answer())?;
-            let validity = answer.validity;
+        for SingleAnswer { cert_id, validity, .. } in answers {
+            let next_update = validity.next_update.min(ended.unwrap_or(validity.next_update));
+            let validity = Validity { next_update, ..validity };
+            let cert_id = CertId::from_der(cert_id).map_err(|_| not_an_answer())?;
             let representation = Representation::new(Arc::from(der), &validity);
             let cert_id_der = cert_id.der().to_vec();
             let path = Arc::clone(&path);
@@ -154,7 +157,10 @@ impl Presigned {
         for (serial, answer) in all {
             self.by_serial.entry(serial).or_default().push(answer);
         }
-        Ok(())
+        match ended {
+            Some(on) => Err(PresignedError::Ended(path.to_path_buf(), on)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -187,28 +193,30 @@ impl PresignedAnswer {
 }
 
 /// The CAs whose answers are believed.
-struct Trust {
-    authorities: Stack<X509>,
-    store: X509Store,
-}
+struct Trust(Stack<X509>);
 
 impl Trust {
     fn new(pem: &[u8]) -> Result<Self, ErrorStack> {
         let mut authorities = Stack::new()?;
-        let mut store = X509StoreBuilder::new()?;
-        // The CA named here is the end of the chain, self-signed or not.
-        store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
         for authority in X509::stack_from_pem(pem)? {
-            store.add_cert(authority.clone())?;
             authorities.push(authority)?;
         }
-        Ok(Self { authorities, store: store.build() })
+        Ok(Self(authorities))
     }
 
-    /// As clients do it: the signer is the CA, or was issued by it for the purpose.
-    fn verify(&self, der: &[u8]) -> Result<(), ErrorStack> {
+    /// As clients do it at that time: the signer is the CA, or was issued by it for the purpose.
+    fn verify(&self, der: &[u8], at: Timestamp) -> Result<(), ErrorStack> {
+        let mut parameters = X509VerifyParam::new()?;
+        // The CA named here is the end of the chain, self-signed or not.
+        parameters.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        parameters.set_time(at.unix());
+        let mut store = X509StoreBuilder::new()?;
+        store.set_param(&parameters)?;
+        for authority in &self.0 {
+            store.add_cert(authority.to_owned())?;
+        }
         let basic = OcspResponse::from_der(der)?.basic()?;
-        basic.verify(&self.authorities, &self.store, OcspFlag::empty())
+        basic.verify(&self.0, &store.build(), OcspFlag::empty())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use ocsp_fcgi::demo::{KeyKind, ThrowawayCa};
+use ocsp_fcgi::demo::{Identity, KeyKind, Purpose, ThrowawayCa};
 use ocsp_fcgi::ocsp::response::{ExtendedRevoke, assemble};
 use ocsp_fcgi::ocsp::{self, ResponderId, SingleAnswer};
 use ocsp_fcgi::responder::issuers::Issuers;
@@ -11,6 +11,7 @@ use ocsp_fcgi::responder::policy::Policy;
 use ocsp_fcgi::responder::presigned::Presigned;
 use ocsp_fcgi::responder::signing::Signing;
 use ocsp_fcgi::responder::{Capacity, Responder};
+use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::signer::certificate::Certificate;
 use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
@@ -69,12 +70,13 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
     ] {
         logged(&site.path("serve.log"), wanted);
     }
-    assert_eq!(responder.post(&about(root_certificate, "7a").der()), UNAUTHORIZED);
     assert_eq!(responder.post(&about(root_certificate, "7b").der()), newer);
     assert_eq!(responder.post(&about(root_certificate, "7e").der()), TRY_LATER);
     logged(&site.path("serve.log"), "has not begun, answering tryLater: file=");
-    for serial in ["7c", "7d", "70", "71"] {
-        assert_eq!(responder.post(&about(root_certificate, serial).der()), UNAUTHORIZED);
+    for (serials, told) in [(&["7c", "7d"][..], UNAUTHORIZED), (&["7a", "70", "71"], TRY_LATER)] {
+        for serial in serials {
+            assert_eq!(responder.post(&about(root_certificate, serial).der()), told, "{serial}");
+        }
     }
     eventually("an answer ends", || {
         let answer = responder.post(&about(root_certificate, "78").der());
@@ -108,6 +110,36 @@ fn a_question_about_a_certificate_of_an_offline_ca_is_recognized_among_the_readi
     let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
     let about = |serial| Request::about(&CertId::new(&root.identity.certificate, serial)).der();
     assert_eq!(["77", "78"].map(|serial| responder.recognizes(&about(serial))), [true, false]);
+}
+
+// rule: ANS-4
+#[test]
+fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemClock.now();
+    let days = |days: i64| now.unix() + days * 86_400;
+    let root =
+        ThrowawayCa::new("Offline root", KeyKind::P256, Timestamp::from_unix(days(-9))).unwrap();
+    root.identity.write(folder.path(), "root").unwrap();
+    let delegate = (Purpose::OcspSigner, KeyKind::P256);
+    let ended = root.issue("Ended", &Serial::from_hex("d1").unwrap(), delegate, 5).unwrap();
+    let answers = folder.path().join("presigned");
+    fs::create_dir(&answers).unwrap();
+    for by in [&root.identity, &ended] {
+        let long = signed_by(&root, "77", (days(-8), days(1)));
+        fs::write(answers.join("long"), long).unwrap();
+        let newer = signed_about((&root, by), &[("77", (days(-7), days(-5)))]);
+        fs::write(answers.join("newer"), newer).unwrap();
+        let (presigned, refused) =
+            Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
+        let refused = refused.iter().map(ToString::to_string).collect::<String>();
+        assert!(refused.ends_with(&format!("it ended on {}", Timestamp::from_unix(days(-5)))));
+        let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
+        let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
+        let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
+        let about = Request::about(&CertId::new(&root.identity.certificate, "77")).der();
+        assert_eq!(responder.respond(&about, &|| ()).der(), TRY_LATER);
+    }
 }
 
 /// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
@@ -157,20 +189,26 @@ fn put_an_early_one_and_some_that_are_not_given(site: &Site, root: &ThrowawayCa)
         ("two.der", &[("70", (now - 90, now + 900)), ("71", (now - 90, now - 1))]),
         (".being-copied.der", &[("7d", (now - 20, now + 900))]),
     ] {
-        fs::write(site.path("presigned").join(name), signed_about(root, certificates)).unwrap();
+        fs::write(
+            site.path("presigned").join(name),
+            signed_about((root, &root.identity), certificates),
+        )
+        .unwrap();
     }
 }
 
 /// The same with times to the second, which `openssl ocsp` has not.
 pub fn signed_by(ca: &ThrowawayCa, serial: &str, times: (i64, i64)) -> Vec<u8> {
-    signed_about(ca, &[(serial, times)])
+    signed_about((ca, &ca.identity), &[(serial, times)])
 }
 
-fn signed_about(ca: &ThrowawayCa, certificates: &[(&str, (i64, i64))]) -> Vec<u8> {
-    let certificate = Certificate::new(ca.identity.certificate.clone()).unwrap();
-    let signer =
-        Signer::new(Key::in_memory(ca.identity.key.clone()), certificate, RsaPadding::Pkcs1)
-            .unwrap();
+fn signed_about(
+    (ca, by): (&ThrowawayCa, &Identity),
+    certificates: &[(&str, (i64, i64))],
+) -> Vec<u8> {
+    let certificate = Certificate::new(by.certificate.clone()).unwrap();
+    let key = Key::in_memory(by.key.clone());
+    let signer = Signer::new(key, certificate, RsaPadding::Pkcs1).unwrap();
     let cert_id = |serial| CertId::new(&ca.identity.certificate, serial).der();
     let cert_ids: Vec<_> = certificates.iter().map(|(serial, _)| cert_id(serial)).collect();
     let responses: Vec<_> = cert_ids
@@ -195,5 +233,7 @@ fn signed_about(ca: &ThrowawayCa, certificates: &[(&str, (i64, i64))]) -> Vec<u8
     };
     let to_be_signed = answer.to_be_signed().unwrap();
     let signature = signer.sign(&to_be_signed, signer.algorithm()).unwrap();
-    assemble(&to_be_signed, signer.algorithm(), &signature, None).unwrap()
+    let is_delegated = by.certificate != ca.identity.certificate;
+    let certificate = is_delegated.then(|| signer.certificate().der());
+    assemble(&to_be_signed, signer.algorithm(), &signature, certificate).unwrap()
 }
