@@ -84,10 +84,8 @@ impl Responder {
             Ok(der) => der,
             Err(status) => return Ok(Reply::Error(status)),
         };
-        for (cert_id, making, at) in &good {
-            if !self.is_good_still(issuer, Question { cert_id, making }, *at) {
-                return Err(Overtaken);
-            }
+        if !self.are_good_still(issuer, &good) {
+            return Err(Overtaken);
         }
         Ok(match validity {
             _ if nonce.is_some() => Reply::WithNonce(Arc::from(der)),
@@ -99,17 +97,28 @@ impl Responder {
         })
     }
 
+    /// Whether all of these rows still are good. What somebody has found out of the first while
+    /// the last was read once more counts.
+    fn are_good_still(
+        &self,
+        issuer: Acting<'_>,
+        good: &[(&CertId<'_>, Making<'_>, Timestamp)],
+    ) -> bool {
+        good.iter().all(|(cert_id, making, at)| {
+            self.is_good_still(issuer, Question { cert_id, making }, *at)
+        }) && !good.iter().any(|(_, making, at)| making.is_overtaken(*at))
+    }
+
     /// Whether a row that was good at `at` still is when its answer is signed, as far as
     /// anybody has found out; it is read once more where that took long.
     fn is_good_still(&self, issuer: Acting<'_>, question: Question<'_>, at: Timestamp) -> bool {
         if question.making.is_overtaken(at) {
             return false;
         }
-        let is_good = match self.read_once_more(issuer, question) {
+        match self.read_once_more(issuer, question) {
             None => true,
             Some(read) => read.is_ok_and(|decision| decision.is_issued_as(CertStatus::Good)),
-        };
-        is_good && !question.making.is_overtaken(at)
+        }
     }
 
     /// What the row says now, where it may have been read a long time ago. `None`: it was

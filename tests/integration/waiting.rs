@@ -117,6 +117,28 @@ fn an_answer_with_a_nonce_is_not_good_either_once_another_was_told() {
 
 // rule: ANS-6
 #[test]
+fn of_several_certificates_none_is_good_any_more_when_the_row_of_another_was_read_once_more() {
+    let world = Arc::new(World::new(Duration::from_secs(3600)));
+    world.site.set_status("0a1c", CertStatus::Good);
+    let mut both = world.site.about("0a1b").with_nonce(b"nonce");
+    both.cert_ids.extend(world.site.about("0a1c").cert_ids);
+    let told = world.told_to_after(&both.der(), || {
+        world.reads(); // that of the second one
+        thread::sleep(LONG_WAIT);
+        let (within, later) = [(); 2].map(|()| Arc::clone(&world)).into();
+        // Once more that of the first, which is good still; and then that of the second.
+        world.then(Box::new(move || {
+            within.then(Box::new(move || {
+                later.site.set_status("0a1b", CertStatus::Unknown);
+                assert_eq!(later.told(&later.sha256), "unauthorized");
+            }));
+        }));
+    });
+    assert_eq!(told, "unauthorized");
+}
+
+// rule: ANS-6
+#[test]
 fn a_revocation_in_the_folder_overtakes_though_its_question_began_a_second_before() {
     let world = World::new(Duration::from_secs(3600));
     let now = SystemClock.now();
