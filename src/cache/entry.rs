@@ -20,6 +20,12 @@ impl SignerTag {
     pub fn of(certificate: &[u8]) -> Self {
         Self(sha256(certificate).first_chunk().copied().unwrap_or_default())
     }
+
+    /// Its octets.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// A signed answer about one certificate, with the header fields that go with it.

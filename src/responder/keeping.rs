@@ -47,9 +47,11 @@ impl Responder {
         let Ok(_unshared) = unshared else { return self.unread(issuer, cert_id) };
         let Ok(_pass) = self.slow.enter() else { return self.unread(issuer, cert_id) };
         before_waiting();
+        // By the same signer: a successor's first asker is not to wait for its predecessor.
+        let key = [issuer.cache().signer().octets(), cert_id.der()].concat();
         // Without a window nobody shares: each request is to see the row as it is.
         self.flights
-            .join(cert_id.der(), now, PATIENCE, || self.refresh(issuer, cert_id, now))
+            .join(&key, now, PATIENCE, || self.refresh(issuer, cert_id, now))
             .unwrap_or_else(|| self.unread(issuer, cert_id))
     }
 

@@ -1,5 +1,6 @@
 //! What is told while an answer is made whose row was read before it changed.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::time::{Clock, SystemClock};
+use openssl::x509::X509;
 
 use crate::support::files;
+use crate::support::ocsp::Answer;
 use crate::support::responder::{World, told};
 use crate::support::site::REVOKED_AT;
 
@@ -167,6 +170,24 @@ fn nobody_waits_for_an_answer_whose_row_was_read_longer_ago_than_the_window() {
     });
     let second = told(&second.unwrap().join().unwrap());
     assert_eq!([first, second], [(); 2].map(|()| format!("revoked {REVOKED_AT} 1")));
+}
+
+#[test]
+fn who_asks_from_the_named_instant_on_does_not_wait_for_an_answer_of_the_predecessor() {
+    let now = SystemClock.now();
+    let handover = now.saturating_add(Duration::from_secs(5));
+    let world = World::with_successor(Duration::from_secs(3600), handover);
+    world.at(now);
+    let mut second = None;
+    world.told_after(|| {
+        world.at(handover);
+        second = Some(world.ask(&world.sha1));
+        thread::sleep(LONG_WAIT); // and finds the other one under way
+    });
+    let second = second.unwrap().join().unwrap();
+    let signer = fs::read(world.site.path("signer.crt")).unwrap();
+    let signer = X509::from_pem(&signer).unwrap();
+    assert!(Answer::read(second.der()).is_signed_by(&signer));
 }
 
 /// For a signature, so that the row is read once more.
