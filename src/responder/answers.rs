@@ -116,13 +116,13 @@ impl Responder {
             return false;
         }
         match self.read_once_more(issuer, question) {
-            None => true,
+            // What it said last holds for this one answer.
+            None | Some(Err(ErrorStatus::TryLater)) => true,
             Some(read) => read.is_ok_and(|decision| decision.is_issued_as(CertStatus::Good)),
         }
     }
 
-    /// What the row says now, where it may have been read a long time ago. `None`: it was
-    /// not, or the store does not answer, and what it said last holds.
+    /// What the row says now, where it may have been read a long time ago. `None`: it was not.
     fn read_once_more(
         &self,
         issuer: Acting<'_>,
@@ -131,13 +131,11 @@ impl Responder {
         if question.making.since_reading() <= LONG_WAIT {
             return None;
         }
-        match self.find(issuer, question.cert_id) {
-            Err(ErrorStatus::TryLater) => None,
-            read => {
-                question.making.note_reading();
-                Some(read.map(|record| decide(record.as_ref(), issuer.policy())))
-            }
+        let record = self.find(issuer, question.cert_id);
+        if record.is_ok() {
+            question.making.note_reading();
         }
+        Some(record.map(|record| decide(record.as_ref(), issuer.policy())))
     }
 
     /// Signs what the store says, and keeps it, unless that is overtaken.
@@ -160,7 +158,8 @@ impl Responder {
 
     /// Whether nobody has seen that the row is not good since it was read for this answer.
     /// Other processes do not tell: after a long wait it is read once more, and those who
-    /// make answers to other spellings of the question are told too.
+    /// make answers to other spellings of the question are told too. Where the store has gone
+    /// since, nobody can tell, and what is kept would be given until its nextUpdate.
     pub(super) fn may_be_kept(
         &self,
         issuer: Acting<'_>,
@@ -177,6 +176,7 @@ impl Responder {
         }
         match self.read_once_more(issuer, question) {
             None => {}
+            Some(Err(ErrorStatus::TryLater)) => return false,
             Some(Ok(Decision::Issued(record))) if entry.is_borne_out_by(&record) => {
                 entry.confirm(now);
             }

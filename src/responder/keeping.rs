@@ -141,11 +141,8 @@ impl Responder {
                 if let Some(entry) = &cached
                     && entry.is_borne_out_by(&record)
                 {
-                    issuer.cache().confirm(cert_id, entry, (record.basis, now), || {
-                        // Not where nobody can tell now what has become of the row.
-                        self.may_be_kept(issuer, question, entry)
-                            && !issuer.health().is_store_down(self.clock.now())
-                    });
+                    let may_have_file = || self.may_be_kept(issuer, question, entry);
+                    issuer.cache().confirm(cert_id, entry, (record.basis, now), may_have_file);
                     return Reply::Kept(self.renewed(issuer, question, (entry, record), now));
                 }
                 let older = cached.as_deref();
