@@ -152,7 +152,8 @@ impl ResponseCache {
     /// would fill the disk.
     ///
     /// Not unless `may_be_kept`, asked now, says so; nor where it does not any more when the
-    /// file is written, which takes long where the disk is slow.
+    /// file is written, which takes long where the disk is slow; nor where another process has
+    /// seen the row later, and kept something else.
     pub fn put(
         &self,
         cert_id: &CertId<'_>,
@@ -168,7 +169,11 @@ impl ResponseCache {
             // Other processes are to find what is revoked, and no file is to outlast
             // what has taken its place.
             if self.files == Files::AtOnce || older.is_some() || !entry.is_good() {
-                entry.note_file(write(disk, cert_id, &entry, older));
+                let written = write(disk, cert_id, &entry, older);
+                entry.note_file(written);
+                if written == Written::Not {
+                    return self.make_way(cert_id, &entry);
+                }
             }
         } else if let (Some(disk), Some(_)) = (&self.disk, older) {
             disk.remove(cert_id);
@@ -199,13 +204,13 @@ impl ResponseCache {
                 entry.note_file(Written::Not);
                 // Signed anew by another process, which is as good, or by what the row said
                 // in between: nobody is to find that when the store is out of reach.
-                let stays = Kept::of(&file, cert_id).is_some_and(|kept| {
-                    kept.says(entry.status()) || is_overtaken(entry.status(), at, &kept)
-                });
-                if stays {
-                    return;
+                match Kept::of(&file, cert_id) {
+                    Some(kept) if kept.says(entry.status()) => return,
+                    Some(kept) if is_overtaken(entry.status(), at, &kept) => {
+                        return self.make_way(cert_id, entry);
+                    }
+                    _ => false,
                 }
-                false
             }
         };
         // Another process may have found out, since the row was read, that it is not good.
@@ -219,6 +224,15 @@ impl ResponseCache {
         if !may_have_file() {
             self.forget_good(cert_id);
         }
+    }
+
+    /// Another process has seen the row later than it was for this answer, and it said something
+    /// else: that is found next, and who makes an answer `good` reads it once more.
+    fn make_way(&self, cert_id: &CertId<'_>, entry: &Entry) {
+        if entry.is_good() {
+            self.overtake(&cert_id.serial(), Timestamp::NEVER);
+        }
+        self.memory.remove(cert_id.der());
     }
 
     /// Says that an answer about this certificate is being made: before its row is read.
@@ -350,9 +364,14 @@ fn is_overtaken(status: CertStatus, at: Timestamp, by: &Kept<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::ocsp::IssuerHashes;
+    use crate::ocsp::response::{ExtendedRevoke, assemble};
+    use crate::ocsp::{Answer, IssuerHashes, ResponderId, SignatureAlgorithm, SingleAnswer};
     use crate::time::Validity;
+
+    const LONG: Duration = Duration::from_secs(3600);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_unix(second)
@@ -468,6 +487,49 @@ mod tests {
         cache.confirm(&cert_id, &entry(), (Basis::Listed, at(15)), || false);
         let file = cache.disk().unwrap().read(&cert_id);
         assert_eq!(file.map(|file| file.der), Some(b"another".to_vec()));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_another_process_has_seen_later_is_kept_by_nobody_else_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache_in(&folder);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
+        let now = SystemClock.now();
+        let validity = Validity { this_update: now, next_update: now.saturating_add(LONG) };
+        let revoked = CertStatus::Revoked { time: at(1), reason: None };
+        let response = SingleAnswer {
+            cert_id: cert_id.der(),
+            status: revoked,
+            validity,
+            archive_cutoff: None,
+        };
+        let answer = Answer {
+            responder_id: &ResponderId::ByKey([7; 20]),
+            produced_at: now,
+            responses: vec![response],
+            nonce: None,
+            extended_revoke: ExtendedRevoke::Absent,
+        };
+        let to_be_signed = answer.to_be_signed().unwrap();
+        let der = assemble(&to_be_signed, SignatureAlgorithm::Ed25519, b"signature", None).unwrap();
+        let disk = cache.disk().unwrap();
+        let good = || {
+            let signer = SignerTag::of(b"signer");
+            Arc::new(Entry::new((b"answer", signer), CertStatus::Good, validity, now))
+        };
+        let making = cache.begin(&cert_id.serial());
+        // While one signs, and while one confirms what it has.
+        disk.write(&cert_id, &der, now);
+        cache.put(&cert_id, good(), None, Basis::Listed, || true);
+        assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
+        let making = cache.begin(&cert_id.serial());
+        let confirmed = good();
+        cache.memory.put(cert_id.der(), Arc::clone(&confirmed));
+        cache.confirm(&cert_id, &confirmed, (Basis::Listed, now), || true);
+        assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
+        assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(der));
     }
 
     // rule: ANS-6

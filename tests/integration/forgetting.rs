@@ -178,6 +178,21 @@ fn what_a_row_has_said_before_brings_back_no_file_that_another_process_has_remov
 
 // rule: ANS-6
 #[test]
+fn what_a_row_has_said_before_is_not_told_where_another_process_has_kept_something_else_since() {
+    let world = Arc::new(World::new(WINDOW));
+    let now = SystemClock.now();
+    world.at(now.saturating_sub(WINDOW * 2));
+    assert_eq!(world.told(&world.sha1), "good");
+    world.at(now);
+    let within = Arc::clone(&world);
+    world.then(Box::new(move || revoke_and_tell_another(&within, &within.sha1, now)));
+    for _ in 0..2 {
+        assert_eq!(world.told(&world.sha1), told_revoked());
+    }
+}
+
+// rule: ANS-6
+#[test]
 fn nor_does_it_bring_back_one_where_the_store_has_gone_since() {
     let world = a_row_is_revoked_while_it_is_read(World::hide_store);
     assert_eq!(world.told(&world.sha1), "good");
