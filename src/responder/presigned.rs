@@ -19,6 +19,7 @@ use crate::ocsp::response::{HasNonce, single_answers};
 use crate::ocsp::{CertId, SingleAnswer};
 use crate::serial::Serial;
 use crate::signer::reasons::Reasons;
+use crate::status::CertStatus;
 use crate::time::{Timestamp, Validity};
 
 /// The answers of a folder, found by CertID.
@@ -32,6 +33,7 @@ pub struct PresignedAnswer {
     path: Arc<Path>,
     cert_id: Vec<u8>,
     representation: Representation,
+    status: CertStatus,
     validity: Validity,
 }
 
@@ -101,7 +103,7 @@ impl Presigned {
     }
 
     /// The answer to a question, whether it is over or not; of several, the newest that has
-    /// begun at `now`.
+    /// begun at `now`, and of the same second one that is not good.
     #[must_use]
     pub fn find(&self, cert_id: &CertId<'_>, now: Timestamp) -> Option<&PresignedAnswer> {
         let answers = self.by_serial.get(&cert_id.serial())?;
@@ -112,7 +114,7 @@ impl Presigned {
             })
             .max_by_key(|answer| {
                 let this_update = answer.validity.this_update;
-                (this_update <= now, this_update)
+                (this_update <= now, this_update, answer.status != CertStatus::Good)
             })
     }
 
@@ -144,15 +146,13 @@ impl Presigned {
             .map_err(|error| PresignedError::NotVerified(path.to_owned(), error.into()))?;
         let path: Arc<Path> = Arc::from(path);
         let mut all = Vec::new();
-        for SingleAnswer { cert_id, validity, .. } in answers {
+        for SingleAnswer { cert_id, status, validity, .. } in answers {
+            let serial = CertId::from_der(cert_id).map_err(|_| not_an_answer())?.serial();
             let next_update = validity.next_update.min(ended.unwrap_or(validity.next_update));
             let validity = Validity { next_update, ..validity };
-            let cert_id = CertId::from_der(cert_id).map_err(|_| not_an_answer())?;
             let representation = Representation::new(Arc::from(der), &validity);
-            let cert_id_der = cert_id.der().to_vec();
-            let path = Arc::clone(&path);
-            let kept = PresignedAnswer { path, cert_id: cert_id_der, representation, validity };
-            all.push((cert_id.serial(), kept));
+            let (path, cert_id) = (Arc::clone(&path), cert_id.to_vec());
+            all.push((serial, PresignedAnswer { path, cert_id, representation, status, validity }));
         }
         for (serial, answer) in all {
             self.by_serial.entry(serial).or_default().push(answer);

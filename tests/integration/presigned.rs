@@ -128,7 +128,7 @@ fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
     for by in [&root.identity, &ended] {
         let long = signed_by(&root, "77", (days(-8), days(1)));
         fs::write(answers.join("long"), long).unwrap();
-        let newer = signed_about((&root, by), &[("77", (days(-7), days(-5)))]);
+        let newer = signed_about((&root, by), CertStatus::Good, &[("77", (days(-7), days(-5)))]);
         fs::write(answers.join("newer"), newer).unwrap();
         let (presigned, refused) =
             Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
@@ -139,6 +139,30 @@ fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
         let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
         let about = Request::about(&CertId::new(&root.identity.certificate, "77")).der();
         assert_eq!(responder.respond(&about, &|| ()).der(), TRY_LATER);
+    }
+}
+
+// rule: ANS-4
+#[test]
+fn of_two_answers_of_the_same_second_the_one_that_is_not_good_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemClock.now();
+    let root = ThrowawayCa::new("Offline root", KeyKind::P256, now).unwrap();
+    root.identity.write(folder.path(), "root").unwrap();
+    let answers = folder.path().join("presigned");
+    fs::create_dir(&answers).unwrap();
+    let times = (now.unix(), now.unix() + 900);
+    let revoked = CertStatus::Revoked { time: now, reason: None };
+    for (serial, names) in [("77", ["1", "2"]), ("78", ["4", "3"])] {
+        for (status, name) in [CertStatus::Good, revoked].into_iter().zip(names) {
+            let der = signed_about((&root, &root.identity), status, &[(serial, times)]);
+            fs::write(answers.join(name), der).unwrap();
+        }
+        let (presigned, _) =
+            Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
+        let about = CertId::new(&root.identity.certificate, serial).der();
+        let found = presigned.find(&ocsp::CertId::from_der(&about).unwrap(), now).unwrap();
+        assert!(found.path().ends_with(names[1]), "{serial}");
     }
 }
 
@@ -191,7 +215,7 @@ fn put_an_early_one_and_some_that_are_not_given(site: &Site, root: &ThrowawayCa)
     ] {
         fs::write(
             site.path("presigned").join(name),
-            signed_about((root, &root.identity), certificates),
+            signed_about((root, &root.identity), CertStatus::Good, certificates),
         )
         .unwrap();
     }
@@ -199,11 +223,12 @@ fn put_an_early_one_and_some_that_are_not_given(site: &Site, root: &ThrowawayCa)
 
 /// The same with times to the second, which `openssl ocsp` has not.
 pub fn signed_by(ca: &ThrowawayCa, serial: &str, times: (i64, i64)) -> Vec<u8> {
-    signed_about((ca, &ca.identity), &[(serial, times)])
+    signed_about((ca, &ca.identity), CertStatus::Good, &[(serial, times)])
 }
 
 fn signed_about(
     (ca, by): (&ThrowawayCa, &Identity),
+    status: CertStatus,
     certificates: &[(&str, (i64, i64))],
 ) -> Vec<u8> {
     let certificate = Certificate::new(by.certificate.clone()).unwrap();
@@ -216,7 +241,7 @@ fn signed_about(
         .zip(certificates)
         .map(|(cert_id, (_, (from, to)))| SingleAnswer {
             cert_id,
-            status: CertStatus::Good,
+            status,
             validity: Validity {
                 this_update: Timestamp::from_unix(*from),
                 next_update: Timestamp::from_unix(*to),
