@@ -217,10 +217,14 @@ impl ResponseCache {
         if !may_have_file() {
             return;
         }
-        entry.note_file(match is_missing {
+        let written = match is_missing {
             true => disk.write_new(cert_id, entry.der(), at),
-            false => disk.write(cert_id, entry.der(), at),
-        });
+            false => write(disk, cert_id, entry, None),
+        };
+        entry.note_file(written);
+        if written == Written::Not && is_overtaken_in(disk, cert_id, entry) {
+            return self.make_way(cert_id, entry);
+        }
         if !may_have_file() {
             self.forget_good(cert_id);
         }
@@ -358,20 +362,26 @@ fn write(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry, older: Option<&Entry>
     disk.write(cert_id, entry.der(), at)
 }
 
+/// Whether another process has seen the row later and kept something else.
+fn is_overtaken_in(disk: &Disk, cert_id: &CertId<'_>, entry: &Entry) -> bool {
+    let file = disk.read(cert_id);
+    let kept = file.as_ref().and_then(|file| Kept::of(file, cert_id));
+    kept.is_some_and(|kept| is_overtaken(entry.status(), entry.confirmed(), &kept))
+}
+
 fn is_overtaken(status: CertStatus, at: Timestamp, by: &Kept<'_>) -> bool {
     by.is_seen_later(status, at, SystemClock.now())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use super::*;
     use crate::ocsp::response::{ExtendedRevoke, assemble};
     use crate::ocsp::{Answer, IssuerHashes, ResponderId, SignatureAlgorithm, SingleAnswer};
     use crate::time::Validity;
-
-    const LONG: Duration = Duration::from_secs(3600);
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_unix(second)
@@ -387,6 +397,32 @@ mod tests {
         let validity = Validity { this_update: at(10), next_update: at(20) };
         let signer = SignerTag::of(b"signer");
         Arc::new(Entry::new((der, signer), status, validity, at(confirmed)))
+    }
+
+    /// As [`entry`], valid from now on.
+    fn good_at(now: Timestamp) -> Arc<Entry> {
+        let der_and_signer = (&b"answer"[..], SignerTag::of(b"signer"));
+        Arc::new(Entry::new(der_and_signer, CertStatus::Good, from(now), now))
+    }
+
+    /// What another process signs.
+    fn revoked_since(cert_id: &CertId<'_>, time: Timestamp, now: Timestamp) -> Vec<u8> {
+        let status = CertStatus::Revoked { time, reason: None };
+        let (cert_id, validity) = (cert_id.der(), from(now));
+        let answer = Answer {
+            responder_id: &ResponderId::ByKey([7; 20]),
+            produced_at: now,
+            responses: vec![SingleAnswer { cert_id, status, validity, archive_cutoff: None }],
+            nonce: None,
+            extended_revoke: ExtendedRevoke::Absent,
+        };
+        let to_be_signed = answer.to_be_signed().unwrap();
+        assemble(&to_be_signed, SignatureAlgorithm::Ed25519, b"signature", None).unwrap()
+    }
+
+    fn from(now: Timestamp) -> Validity {
+        let next_update = now.saturating_add(Duration::from_secs(3600));
+        Validity { this_update: now, next_update }
     }
 
     fn spelling() -> Vec<u8> {
@@ -496,40 +532,47 @@ mod tests {
         let cache = cache_in(&folder);
         let spelling = spelling();
         let cert_id = CertId::from_der(&spelling).unwrap();
-        let now = SystemClock.now();
-        let validity = Validity { this_update: now, next_update: now.saturating_add(LONG) };
-        let revoked = CertStatus::Revoked { time: at(1), reason: None };
-        let response = SingleAnswer {
-            cert_id: cert_id.der(),
-            status: revoked,
-            validity,
-            archive_cutoff: None,
-        };
-        let answer = Answer {
-            responder_id: &ResponderId::ByKey([7; 20]),
-            produced_at: now,
-            responses: vec![response],
-            nonce: None,
-            extended_revoke: ExtendedRevoke::Absent,
-        };
-        let to_be_signed = answer.to_be_signed().unwrap();
-        let der = assemble(&to_be_signed, SignatureAlgorithm::Ed25519, b"signature", None).unwrap();
-        let disk = cache.disk().unwrap();
-        let good = || {
-            let signer = SignerTag::of(b"signer");
-            Arc::new(Entry::new((b"answer", signer), CertStatus::Good, validity, now))
-        };
+        let (now, disk) = (SystemClock.now(), cache.disk().unwrap());
+        let revoked = revoked_since(&cert_id, at(1), now);
         let making = cache.begin(&cert_id.serial());
         // While one signs, and while one confirms what it has.
-        disk.write(&cert_id, &der, now);
-        cache.put(&cert_id, good(), None, Basis::Listed, || true);
+        disk.write(&cert_id, &revoked, now);
+        cache.put(&cert_id, good_at(now), None, Basis::Listed, || true);
         assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
         let making = cache.begin(&cert_id.serial());
-        let confirmed = good();
+        let confirmed = good_at(now);
         cache.memory.put(cert_id.der(), Arc::clone(&confirmed));
         cache.confirm(&cert_id, &confirmed, (Basis::Listed, now), || true);
         assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
-        assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(der));
+        assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(revoked));
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn what_another_process_keeps_just_before_a_confirmed_answer_gets_its_file_stays() {
+        for there_before in [None, Some(10)] {
+            let folder = tempfile::tempdir().unwrap();
+            let cache = cache_in(&folder);
+            let spelling = spelling();
+            let cert_id = CertId::from_der(&spelling).unwrap();
+            let (now, disk) = (SystemClock.now(), cache.disk().unwrap());
+            let [older, newer] = [1, 2].map(|second| revoked_since(&cert_id, at(second), now));
+            if let Some(ago) = there_before {
+                disk.write(&cert_id, &older, now.saturating_sub(Duration::from_secs(ago)));
+            }
+            let confirmed = good_at(now);
+            cache.memory.put(cert_id.der(), Arc::clone(&confirmed));
+            let making = cache.begin(&cert_id.serial());
+            let asked = Cell::new(0);
+            cache.confirm(&cert_id, &confirmed, (Basis::Listed, now), || {
+                if asked.replace(asked.get() + 1) == 0 {
+                    disk.write(&cert_id, &newer, now);
+                }
+                true
+            });
+            assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(newer));
+            assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
+        }
     }
 
     // rule: ANS-6
