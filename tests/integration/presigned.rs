@@ -144,6 +144,27 @@ fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
 
 // rule: ANS-4
 #[test]
+fn a_revocation_is_given_whatever_its_reason() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let root = ThrowawayCa::new("Offline root", KeyKind::P256, SystemClock.now()).unwrap();
+    root.identity.write(site.folder.path(), "root").unwrap();
+    fs::create_dir(site.path("presigned")).unwrap();
+    for (serial, reason) in
+        [("71", ""), ("72", ",unspecified"), ("73", ",keyCompromise"), ("74", ",removeFromCRL")]
+    {
+        let line = format!("R\t991231235959Z\t250102030405Z{reason}\t{serial}\tunknown\t/CN=a\n");
+        let by = ("root.crt", "root.key", serial);
+        sign_as_listed(&site, &format!("{serial}.der"), by, &line);
+    }
+    let now = SystemClock.now();
+    let (presigned, refused) =
+        Presigned::load(&site.path("presigned"), &site.path("root.crt"), now).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!(presigned.iter().count(), 4);
+}
+
+// rule: ANS-4
+#[test]
 fn of_two_answers_of_the_same_second_the_one_that_is_not_good_counts() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemClock.now();
@@ -167,9 +188,13 @@ fn of_two_answers_of_the_same_second_the_one_that_is_not_good_counts() {
 }
 
 /// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
-fn sign_elsewhere(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str)) {
-    let expiry = "991231235959Z";
-    let index = format!("V\t{expiry}\t\t{serial}\tunknown\t/CN=Intermediate\n");
+fn sign_elsewhere(site: &Site, file: &str, by: (&str, &str, &str)) {
+    let index = format!("V\t991231235959Z\t\t{}\tunknown\t/CN=Intermediate\n", by.2);
+    sign_as_listed(site, file, by, &index);
+}
+
+/// An answer that says what this `index.txt` does.
+fn sign_as_listed(site: &Site, file: &str, (ca, key, serial): (&str, &str, &str), index: &str) {
     fs::write(site.path("index.txt"), index).unwrap();
     let mut command = site.openssl_ocsp();
     command.args(["-index", "index.txt", "-rsigner", ca, "-rkey", key, "-CA", ca, "-issuer", ca]);

@@ -131,11 +131,12 @@ fn status(status: &syntax::CertStatus) -> Result<CertStatus, ResponseError> {
         syntax::CertStatus::Unknown(()) => CertStatus::Unknown,
         syntax::CertStatus::Revoked(info) => CertStatus::Revoked {
             time: timestamp(&info.revocation_time)?,
+            // What others sign may have `unspecified` written out, as OpenSSL does it, or a reason
+            // that there is not yet.
             reason: info
                 .revocation_reason
                 .as_ref()
-                .map(|code| RevocationReason::from_code(code.value()).ok_or(ResponseError))
-                .transpose()?,
+                .and_then(|code| RevocationReason::from_code(code.value())),
         },
     })
 }
