@@ -244,10 +244,19 @@ impl Disk {
     /// Whether the file of an answer holds another one, or somebody has removed it; or nobody
     /// can tell.
     pub fn is_replaced(&self, cert_id: &CertId<'_>, der: &[u8]) -> bool {
+        self.differs(cert_id, der).unwrap_or_else(|| self.is_removed(cert_id))
+    }
+
+    /// The same where it was to have no file: one that is there holds another one.
+    pub fn holds_another(&self, cert_id: &CertId<'_>, der: &[u8]) -> bool {
+        self.differs(cert_id, der).unwrap_or(false)
+    }
+
+    /// Whether the file holds another answer, or nobody can tell. `None`: there is none.
+    fn differs(&self, cert_id: &CertId<'_>, der: &[u8]) -> Option<bool> {
         match self.try_read(cert_id) {
-            Ok(Some(file)) => file.der != der,
-            Ok(None) => self.is_removed(cert_id),
-            Err(Unreadable) => true,
+            Ok(file) => file.map(|file| file.der != der),
+            Err(Unreadable) => Some(true),
         }
     }
 

@@ -260,15 +260,15 @@ impl ResponseCache {
         had_file && self.disk.as_ref().is_some_and(|disk| disk.is_removed(cert_id))
     }
 
-    /// The same, or another process has put another answer into its place; or it could not be
-    /// written, so that none could tell.
+    /// The same, or another process has put another answer into its place, also where it was to
+    /// have no file; or it could not be written, so that none could tell.
     #[must_use]
     pub fn is_replaced(&self, cert_id: &CertId<'_>, entry: &Entry) -> bool {
-        let is_replaced = |disk: &Disk| disk.is_replaced(cert_id, entry.der());
+        let Some(disk) = &self.disk else { return false };
         entry.is_good()
             && match entry.has_file() {
-                HasFile::No => false,
-                HasFile::Yes => self.disk.as_ref().is_some_and(is_replaced),
+                HasFile::No => disk.holds_another(cert_id, entry.der()),
+                HasFile::Yes => disk.is_replaced(cert_id, entry.der()),
                 HasFile::Refused => true,
             }
     }
@@ -573,6 +573,24 @@ mod tests {
             assert_eq!(disk.read(&cert_id).map(|file| file.der), Some(newer));
             assert!(cache.get(&cert_id, now).is_none() && making.is_overtaken(now));
         }
+    }
+
+    // rule: ANS-6
+    #[test]
+    fn an_answer_that_was_to_have_no_file_is_replaced_by_that_of_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache_in(&folder).with_files(Files::AskedAgain);
+        let spelling = spelling();
+        let cert_id = CertId::from_der(&spelling).unwrap();
+        let (now, good) = (SystemClock.now(), good_at(SystemClock.now()));
+        cache.put(&cert_id, Arc::clone(&good), None, Basis::Listed, || true);
+        assert!(!cache.is_replaced(&cert_id, &good));
+        let revoked = revoked_since(&cert_id, at(1), now);
+        cache.disk().unwrap().write(&cert_id, &revoked, now);
+        assert!(cache.is_replaced(&cert_id, &good));
+        // Nobody can tell whether there was one.
+        cache.forget_unless(&cert_id, None);
+        assert!(!cache.is_replaced(&cert_id, &good));
     }
 
     // rule: ANS-6
