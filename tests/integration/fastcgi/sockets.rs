@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -58,7 +58,7 @@ fn systemd_hands_over_sockets_in_listen_fds() {
     command.arg(format!("--setenv=OCSP_FCGI_CONFIG={}", config.display()));
     command.arg(PROGRAM).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let _ended = Ended(command.spawn().expect("apt-get install systemd"));
-    eventually("the socket is there", || unix.exists().then_some(()));
+    eventually("the socket is there", || UnixStream::connect(&unix).ok());
     eventually("the port is there", || TcpStream::connect(("127.0.0.1", tcp)).ok());
     let der = site.about("0a1b").der();
     assert_eq!(Answer::read(&Client::unix(&unix).post(&der).body).statuses(), ["good"]);
