@@ -309,6 +309,7 @@ impl ToSql for Parameter {
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Real(number) => ValueRef::Real(*number),
             Self::Octets(octets) => ValueRef::Blob(octets),
+            Self::OddText(text) => ValueRef::Text(text),
         }))
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn value(parameter: &Parameter) -> Value {
         Parameter::Text(text) => Value::from(text),
         Parameter::Integer(number) => Value::Int(*number),
         Parameter::Real(number) => Value::Double(*number),
-        Parameter::Octets(octets) => Value::from(octets),
+        Parameter::Octets(octets) | Parameter::OddText(octets) => Value::from(octets),
     }
 }
 

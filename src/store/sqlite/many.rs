@@ -42,8 +42,11 @@ fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
             (Some(Parameter::Integer(number)), number.to_string().into_bytes())
         }
         ValueRef::Text(text) => {
-            let key = str::from_utf8(text).ok().map(|text| Parameter::Text(text.to_owned()));
-            (key, text.to_vec())
+            let key = match str::from_utf8(text) {
+                Ok(text) => Parameter::Text(text.to_owned()),
+                Err(_) => Parameter::OddText(text.to_vec()),
+            };
+            (Some(key), text.to_vec())
         }
         ValueRef::Blob(octets) => (Some(Parameter::Octets(octets.to_vec())), octets.to_vec()),
         ValueRef::Real(number) => {

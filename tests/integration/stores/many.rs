@@ -126,6 +126,29 @@ fn a_serial_that_was_stored_as_a_floating_point_number_is_none_and_ends_nothing(
 }
 
 #[test]
+fn a_serial_that_is_no_text_though_it_says_so_ends_nothing() {
+    let world = World::new(On::Sqlite);
+    world.run("CREATE TABLE certs (number TEXT, state TEXT, at TEXT, why TEXT)");
+    world.run(
+        "INSERT INTO certs VALUES ('0x01', 'Valid', NULL, NULL), ('0xff', 'Valid', NULL, NULL), \
+         (CAST(x'3078300fff' AS TEXT), 'Valid', NULL, NULL)",
+    );
+    // As many as fill a page, so that the way goes on behind one of them.
+    world.run(
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300) \
+         INSERT INTO certs SELECT CAST(x'307831ff' || n AS TEXT), 'Valid', NULL, NULL FROM c",
+    );
+    let store = world.store(mapped("number", "state", "at", "why"));
+    let mut pages = store.walk(Wanted::Serials).unwrap();
+    let (mut listed, mut unreadable) = (0, 0);
+    while let Some(page) = pages.next_page().unwrap() {
+        listed += page.listed.len();
+        unreadable += page.unreadable.len();
+    }
+    assert_eq!((listed, unreadable), (2, 301));
+}
+
+#[test]
 fn columns_of_every_type_are_gone_through_and_looked_up() {
     for (on, format, kind, make) in [
         (On::Maria, SerialFormat::Decimal, "VARCHAR(60)", "CONCAT(n * 1000003, '')"),
