@@ -274,7 +274,9 @@ fn ssl(tls: &Tls) -> Result<Option<SslOpts>, String> {
 }
 
 const KEEPALIVE_MILLISECONDS: u32 = 30_000;
-const MAX_PACKET: usize = 1 << 20;
+/// The most that a server can be told. A row that were too long for the crate would count as a
+/// server that is away, for all who ask.
+const MAX_PACKET: usize = 1 << 30;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use ocsp_fcgi::serial::Serial;
+use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::store::mapping::{Mapping, SerialFormat};
 use ocsp_fcgi::store::{Dates, StatusStore, StoreError, WalkError, Wanted};
 
 use crate::stores::tables::{On, World, mapped};
-use crate::stores::{find, on_each_store};
+use crate::stores::{find, on_each_store, status};
 use crate::support::mariadb::numbers;
 
 // rule: ANS-1, REQ-5
@@ -146,6 +147,30 @@ fn a_serial_that_is_no_text_though_it_says_so_ends_nothing() {
         unreadable += page.unreadable.len();
     }
     assert_eq!((listed, unreadable), (2, 301));
+}
+
+#[test]
+fn a_value_of_any_length_is_read_and_keeps_nobody_from_the_other_rows() {
+    for on in [On::Maria, On::Sqlite] {
+        let world = World::new(on);
+        world.run(
+            "CREATE TABLE certs (number VARCHAR(60) PRIMARY KEY, state LONGTEXT, at TEXT, \
+             why TEXT, pem LONGBLOB)",
+        );
+        let long = "x".repeat(2 << 20);
+        world.run(&format!(
+            "INSERT INTO certs VALUES ('0x01', '{long}', NULL, NULL, 'PEM'), \
+             ('0x02', 'Valid', NULL, NULL, '{long}')"
+        ));
+        let mut mapping = mapped("number", "state", "at", "why");
+        mapping.columns.certificate = Some("pem".to_owned());
+        let store = world.store(mapping);
+        let found = find(&*store, "01");
+        assert!(matches!(found, Err(StoreError::BadRow { .. })), "{on:?} {found:?}");
+        assert_eq!(status(&*store, "02"), Some(CertStatus::Good), "{on:?}");
+        let page = store.walk(Wanted::End).unwrap().next_page().unwrap().unwrap();
+        assert_eq!(page.listed[1].dates, Dates::Certificate(long.into_bytes()), "{on:?}");
+    }
 }
 
 #[test]
