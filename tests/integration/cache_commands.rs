@@ -15,6 +15,7 @@ use crate::support::ocsp::{Answer, TRY_LATER, tlv};
 use crate::support::site::{PROGRAM, Site, revoked};
 use crate::support::{answers, eventually, files, run};
 
+mod several;
 mod warm;
 
 #[test]

@@ -18,7 +18,7 @@ use signal_hook::flag;
 use super::folder;
 use super::meter::Meter;
 use crate::app::{self, Keys, Shared};
-use crate::cli::{NO_THREAD, report, say};
+use crate::cli::{self, NO_THREAD, report, say};
 use crate::config;
 use crate::logging::Launcher;
 use crate::ocsp::{HashAlgorithm, Parameters, Spelling};
@@ -112,23 +112,25 @@ pub fn run(config: Option<PathBuf>, arguments: &Arguments) -> Result<ExitCode> {
     let chosen = chosen(&responder, arguments)?;
     stand_back(arguments.nice);
     let (progress, begun) = (Progress::default(), Instant::now());
-    let outcome = thread::scope(|scope| {
+    let outcomes = thread::scope(|scope| {
         // Dropped also by a panic, which would wait for the thread otherwise.
         let (_going_on, over) = mpsc::channel();
         let progress = &progress;
         let shown = move || show(progress, &over);
         thread::Builder::new().spawn_scoped(scope, shown).context(NO_THREAD)?;
-        chosen.iter().try_fold(Outcome::Done, |outcome, issuer| match outcome {
-            Outcome::Stopped => Ok(outcome),
-            Outcome::Done => one(&responder, *issuer, &plan, (progress, &stop)),
-        })
+        // Each CA for itself: the database of one may be away.
+        let each = chosen.iter().map(|issuer| one(&responder, *issuer, &plan, (progress, &stop)));
+        anyhow::Ok(each.collect::<Vec<_>>())
     });
     tell(&progress, begun.elapsed());
-    if outcome? == Outcome::Stopped {
+    let outcomes = outcomes?;
+    let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    let failed = errors.inspect(|error| cli::tell(error)).count();
+    if outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Stopped))) {
         say(format_args!("interrupted; the same command goes on from there"));
         return Ok(ExitCode::FAILURE);
     }
-    match count(&progress.failed) {
+    match count(&progress.failed) + failed as u64 {
         0 => Ok(ExitCode::SUCCESS),
         _ => Ok(ExitCode::FAILURE),
     }
