@@ -11,7 +11,7 @@ use crate::store::mapping::{Dialect, Parameter, SerialFormat};
 use crate::store::mysql::Mysql;
 use crate::store::mysql::dial::Link;
 use crate::store::mysql::keeper::Failure;
-use crate::store::mysql::values::columns;
+use crate::store::mysql::values::{columns, number};
 use crate::store::walk::{Line, Table};
 use crate::store::{Found, StatusStore, StoreError, Walk, WalkError, Wanted};
 
@@ -45,7 +45,19 @@ fn line(row: &mysql::Row, format: SerialFormat) -> Line {
     let plain = |parameter| Some(Key { parameter, comparison: Comparison::Plain });
     let as_digits =
         |digits: String, comparison| Some(Key { parameter: Parameter::Text(digits), comparison });
+    let unsigned = |number: u64| {
+        let digits = number.to_string();
+        let key = match i64::try_from(number) {
+            Ok(number) => plain(Parameter::Integer(number)),
+            Err(_) => as_digits(digits.clone(), Comparison::Decimal),
+        };
+        (key, digits.into_bytes())
+    };
     let (key, stored) = match row.as_ref(0) {
+        // As octets they would not be behind themselves.
+        Some(Value::Bytes(bits)) if kind == Some(ColumnType::MYSQL_TYPE_BIT) => {
+            unsigned(number(bits))
+        }
         Some(Value::Bytes(digits)) if kind == Some(ColumnType::MYSQL_TYPE_NEWDECIMAL) => {
             let text = String::from_utf8_lossy(digits).into_owned();
             (as_digits(text, Comparison::Decimal), digits.clone())
@@ -57,14 +69,7 @@ fn line(row: &mysql::Row, format: SerialFormat) -> Line {
         Some(Value::Int(number)) => {
             (plain(Parameter::Integer(*number)), number.to_string().into_bytes())
         }
-        Some(Value::UInt(number)) => {
-            let digits = number.to_string();
-            let key = match i64::try_from(*number) {
-                Ok(number) => plain(Parameter::Integer(number)),
-                Err(_) => as_digits(digits.clone(), Comparison::Decimal),
-            };
-            (key, digits.into_bytes())
-        }
+        Some(Value::UInt(number)) => unsigned(*number),
         _ => (None, Vec::new()),
     };
     let second = match row.as_ref(1) {

@@ -13,8 +13,7 @@ pub(super) fn columns(row: &mysql::Row) -> Row {
     let octets = |index| match row.as_ref(index) {
         // A number: of type BIT, a boolean in many tables.
         Some(Value::Bytes(bits)) if kind(index) == Some(ColumnType::MYSQL_TYPE_BIT) => {
-            let number = bits.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
-            Some(number.to_string().into_bytes())
+            Some(number(bits).to_string().into_bytes())
         }
         Some(Value::Bytes(bytes)) => Some(bytes.clone()),
         Some(Value::Int(number)) => Some(number.to_string().into_bytes()),
@@ -39,6 +38,11 @@ pub(super) fn columns(row: &mysql::Row) -> Row {
         revocation_reason: text(3),
         issuer: text(4),
     }
+}
+
+/// What a value of type BIT is.
+pub(super) fn number(bits: &[u8]) -> u64 {
+    bits.iter().fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 /// A parameter of a statement.

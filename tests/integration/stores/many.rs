@@ -180,6 +180,8 @@ fn columns_of_every_type_are_gone_through_and_looked_up() {
         (On::Maria, SerialFormat::Decimal, "DECIMAL(65,0)", "n + 987654321098765432109876543210"),
         (On::Maria, SerialFormat::Decimal, "BIGINT", "n * 1000003"),
         (On::Maria, SerialFormat::Decimal, "BIGINT UNSIGNED", "18446744073709550000 + n"),
+        (On::Maria, SerialFormat::Decimal, "BIT(64)", "18446744073709550000 + n"),
+        (On::Maria, SerialFormat::Decimal, "BIT(40)", "n * 1000003"),
         (
             On::Maria,
             SerialFormat::Binary,
