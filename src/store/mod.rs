@@ -115,7 +115,7 @@ impl Report {
 
 impl Finding {
     /// The number of rows, counted up to one more than [`MOST_ROWS_COUNTED`].
-    fn rows(count: u64) -> Self {
+    pub(crate) fn rows(count: u64) -> Self {
         match count {
             0 => Self::Warning("the table is empty".into()),
             1..=MOST_ROWS_COUNTED => Self::Fine(format!("rows: {count}")),

@@ -7,7 +7,11 @@ use crate::store::{Finding, Report, StatusStore, StoreError, WalkError, Wanted};
 pub(super) fn with_rows(mut reports: Vec<Report>, store: &dyn StatusStore) -> Vec<Report> {
     if let Some(report) = reports.iter_mut().find(|report| report.is_usable()) {
         match findings(store) {
-            Ok(findings) => report.findings.extend(findings),
+            Ok(None) if !report.findings.contains(&Finding::rows(0)) => {
+                let warning = "the table has rows, and none of this CA".to_owned();
+                report.findings.push(Finding::Warning(warning));
+            }
+            Ok(findings) => report.findings.extend(findings.into_iter().flatten()),
             // A key that is good for questions may be slow for this.
             Err(error) => {
                 let warning = format!("rows were not looked at: {}", chain(&error));
@@ -18,8 +22,9 @@ pub(super) fn with_rows(mut reports: Vec<Report>, store: &dyn StatusStore) -> Ve
     reports
 }
 
-fn findings(store: &dyn StatusStore) -> Result<Vec<Finding>, WalkError> {
-    let Some(page) = store.walk(Wanted::Serials)?.next_page()? else { return Ok(Vec::new()) };
+/// `None`: the CA has none.
+fn findings(store: &dyn StatusStore) -> Result<Option<Vec<Finding>>, WalkError> {
+    let Some(page) = store.walk(Wanted::Serials)?.next_page()? else { return Ok(None) };
     let serials: Vec<_> = page.listed.iter().map(|listed| listed.serial).collect();
     let mut lost = Vec::new();
     let mut broken = Vec::new();
@@ -50,5 +55,5 @@ fn findings(store: &dyn StatusStore) -> Result<Vec<Finding>, WalkError> {
     let lost = told(&lost, &format!("are not found by their serial number, {wanted}"));
     let broken = told(&broken, "cannot be understood, and get internalError");
     let others = [lost, broken].into_iter().flatten().map(Finding::Problem);
-    Ok(unreadable.into_iter().chain(others).collect())
+    Ok(Some(unreadable.into_iter().chain(others).collect()))
 }

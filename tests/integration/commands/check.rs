@@ -324,6 +324,25 @@ fn check_looks_at_some_rows_as_questions_would() {
 }
 
 #[test]
+fn check_warns_of_a_ca_without_a_row_in_a_table_that_has_some() {
+    let site = Site::with_certificates(KeyKind::P256);
+    let table = rusqlite::Connection::open(site.path("certs.db")).unwrap();
+    table.execute_batch("ALTER TABLE list_certs ADD COLUMN ca TEXT DEFAULT 'tls'").unwrap();
+    for (value, is_warned_of) in [("tls", false), ("tsl", true)] {
+        let config = site.write_config(&format!(
+            "[database]\nsqlite = \"certs.db\"\ncolumns = {{ issuer = \"ca\" }}\n\
+             [[issuer]]\ncertificate = \"ca.crt\"\nkey = \"ca.key\"\n\
+             issuer_value = \"{value}\"\n"
+        ));
+        let output = check(&config);
+        let stdout = text(&output.stdout);
+        let line = "certs.db: the table has rows, and none of this CA\n";
+        assert_eq!(stdout.contains(line), is_warned_of, "{value} {stdout}");
+        assert!(output.status.success(), "{stdout}");
+    }
+}
+
+#[test]
 fn check_warns_of_a_cache_folder_that_everybody_may_write_to() {
     let site = Site::with_certificates(KeyKind::P256);
     let config = site.configure("");
