@@ -126,14 +126,16 @@ impl Sqlite {
     }
 
     fn rows(&self, statement: &str, parameters: &[Parameter]) -> Result<Vec<row::Row>, Failure> {
-        let question = |connection: &Connection| {
-            let ask = || query(connection, statement, parameters);
-            match ask() {
-                Ok(rows) => Ok(Ok(rows)),
-                Err(error) => self.refused(connection, ask, error),
-            }
-        };
-        self.ask(question)?.map_err(Failure::Refused)
+        self.told(|connection| query(connection, statement, parameters))
+    }
+
+    /// What a question brings that may fail alone, as [`Failure::Refused`].
+    fn told<T>(&self, question: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        let told = self.ask(|connection| match question(connection) {
+            Ok(told) => Ok(Ok(told)),
+            Err(error) => self.refused(connection, || question(connection), error),
+        });
+        told?.map_err(Failure::Refused)
     }
 
     /// Whether a file that a question has failed at is in order, and this one fails alone:

@@ -96,11 +96,16 @@ pub(super) struct Table<'a> {
     ask: Box<Ask<'a>>,
     wanted: Wanted,
     after: Option<Key>,
+    /// The rows of the next page: fewer where one of them cannot be shown.
+    size: usize,
     state: State,
 }
 
 /// Asks the database; what comes back.
-type Ask<'a> = dyn Fn(&str, &[Parameter]) -> Result<Vec<Line>, StoreError> + Send + 'a;
+type Ask<'a> = dyn Fn(&str, &[Parameter]) -> Result<Shown, StoreError> + Send + 'a;
+
+/// Rows; or why a database that is well does not show them, as of a view that fails at one.
+pub(super) type Shown = Result<Vec<Line>, String>;
 
 /// The two columns of a row.
 pub(super) struct Line {
@@ -127,7 +132,7 @@ impl<'a> Table<'a> {
     pub(super) fn new(
         (mapping, dialect): (&'a Mapping, Dialect),
         wanted: Wanted,
-        ask: impl Fn(&str, &[Parameter]) -> Result<Vec<Line>, StoreError> + Send + 'a,
+        ask: impl Fn(&str, &[Parameter]) -> Result<Shown, StoreError> + Send + 'a,
     ) -> Result<Self, WalkError> {
         if wanted > Wanted::Serials && mapping.columns.certificate.is_none() {
             return Err(WalkError::NoDates(
@@ -137,10 +142,27 @@ impl<'a> Table<'a> {
             ));
         }
         let ask = Box::new(ask);
-        Ok(Self { mapping, dialect, ask, wanted, after: None, state: State::UnderWay })
+        let (after, size, state) = (None, PAGE, State::UnderWay);
+        Ok(Self { mapping, dialect, ask, wanted, after, size, state })
     }
 
-    fn lines(&self, select: Select) -> Result<Vec<Line>, StoreError> {
+    /// The next rows. Of one whose certificate cannot be shown, the serial number alone.
+    fn next_lines(&mut self) -> Result<Vec<Line>, StoreError> {
+        let has_dates = self.wanted > Wanted::Serials;
+        let select = if has_dates { Select::Certificates } else { Select::Serials };
+        loop {
+            match self.lines(select(self.size))? {
+                Ok(lines) => return Ok(lines),
+                Err(_) if self.size > 1 => self.size /= 2,
+                Err(_) if has_dates => {
+                    return self.lines(Select::Serials(1))?.map_err(not_shown);
+                }
+                Err(problem) => return Err(not_shown(problem)),
+            }
+        }
+    }
+
+    fn lines(&self, select: Select) -> Result<Shown, StoreError> {
         let after = self.after.as_ref();
         let statement = self.mapping.part(self.dialect, select, after);
         (self.ask)(&statement, &self.mapping.part_parameters(self.dialect, after))
@@ -152,14 +174,11 @@ impl Walk for Table<'_> {
         if self.state == State::Ended {
             return Ok(None);
         }
-        let select = match self.wanted {
-            Wanted::Serials => Select::Serials(PAGE),
-            Wanted::End | Wanted::BothEnds => Select::Certificates(PAGE),
-        };
-        let lines = self.lines(select)?;
-        if lines.len() < PAGE {
+        let lines = self.next_lines()?;
+        if lines.len() < self.size {
             self.state = State::Ended;
         }
+        self.size = PAGE.min(self.size * 2);
         let mut page = Page::default();
         for line in lines {
             let shown = self.mapping.shown(&line.stored);
@@ -181,13 +200,13 @@ impl Walk for Table<'_> {
         if self.state == State::Ended {
             return Ok(None);
         }
-        if let Some(line) = self.lines(Select::Last(SKIP))?.into_iter().next() {
+        if let Some(line) = self.lines(Select::Last(SKIP))?.map_err(not_shown)?.into_iter().next() {
             let shown = self.mapping.shown(&line.stored);
             self.after = Some(line.key.ok_or_else(|| not_comparable(shown))?);
             return Ok(Some(SKIP as u64));
         }
         self.state = State::Ended;
-        let rest = self.lines(Select::Count(SKIP))?.into_iter().next();
+        let rest = self.lines(Select::Count(SKIP))?.map_err(not_shown)?.into_iter().next();
         let digits = rest.and_then(|line| line.second).unwrap_or_default();
         Ok(str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok()))
     }
@@ -196,6 +215,11 @@ impl Walk for Table<'_> {
 fn not_comparable(key: String) -> StoreError {
     let problem = "its serial number has a type that rows cannot be put in order by".to_owned();
     StoreError::BadRow { key, problem }
+}
+
+/// Nobody can go on behind a row without its serial number.
+fn not_shown(problem: String) -> StoreError {
+    StoreError::BadRow { key: "without a serial number".to_owned(), problem }
 }
 
 /// What was read of a file.

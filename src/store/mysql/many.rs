@@ -34,7 +34,11 @@ impl Mysql {
         let table = Table::new((mapping, Dialect::Mysql), wanted, |statement, parameters| {
             let read = |row: &mysql::Row| line(row, mapping.serial);
             let question = |link: &mut Link| link.rows_by(statement, parameters, read);
-            self.keeper.ask_by(&question).map_err(StoreError::unavailable)
+            match self.keeper.ask_by(&question) {
+                Ok(lines) => Ok(Ok(lines)),
+                Err(Failure::Refused(problem)) => Ok(Err(problem)),
+                Err(failure) => Err(StoreError::unavailable(failure)),
+            }
         })?;
         Ok(Box::new(table))
     }

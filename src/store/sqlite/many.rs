@@ -26,11 +26,15 @@ impl Sqlite {
     pub(super) fn parts(&self, wanted: Wanted) -> Result<Box<dyn Walk + '_>, WalkError> {
         let mapping = (&self.options.mapping, Dialect::Sqlite);
         let table = Table::new(mapping, wanted, |statement, parameters| {
-            let lines = self.ask(|connection| {
+            let lines = self.told(|connection| {
                 let mut statement = connection.prepare_cached(statement)?;
                 statement.query_map(params_from_iter(parameters), line)?.collect()
             });
-            lines.map_err(StoreError::unavailable)
+            match lines {
+                Ok(lines) => Ok(Ok(lines)),
+                Err(Failure::Refused(error)) => Ok(Err(error.to_string())),
+                Err(failure) => Err(StoreError::unavailable(failure)),
+            }
         })?;
         Ok(Box::new(table))
     }

@@ -1,11 +1,12 @@
 //! Rows that a database cannot show, as a view fails at them, though it is well.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use ocsp_fcgi::serial::Serial;
 use ocsp_fcgi::status::CertStatus;
-use ocsp_fcgi::store::StoreError;
 use ocsp_fcgi::store::mysql::Mysql;
+use ocsp_fcgi::store::{Dates, StoreError, Wanted};
 
 use crate::stores::tables::{On, World, mapped};
 use crate::stores::{find, status, unavailable};
@@ -31,6 +32,31 @@ fn a_row_that_a_view_fails_at_is_told_by_itself_and_every_other_one_is_found() {
         let alone = serials.map(|serial| find(&*store, &serial.to_hex()));
         assert_eq!(format!("{found:?}"), format!("{alone:?}"));
         assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
+    }
+}
+
+#[test]
+fn a_certificate_that_a_view_fails_at_is_left_out_and_every_other_one_is_met() {
+    for on in [On::Maria, On::Sqlite] {
+        let world = failing_at_6(on);
+        let rows: Vec<_> =
+            (0..600).map(|row| format!("('0x{:05x}', 'Valid', NULL, '{{}}')", row * 100)).collect();
+        world.run(&format!("INSERT INTO rows_of_certs VALUES {}", rows.join(",")));
+        world.run("INSERT INTO reasons VALUES ('0x05', 'PEM')");
+        world.run("UPDATE rows_of_certs SET why = '{\"reason\": \"PEM\"}' WHERE number = '0x05'");
+        let mut mapping = mapped("number", "state", "at", "why");
+        mapping.columns.certificate = Some("why".to_owned());
+        let store = world.store(mapping);
+        let mut pages = store.walk(Wanted::End).unwrap();
+        let mut met = BTreeMap::new();
+        while let Some(page) = pages.next_page().unwrap() {
+            for listed in page.listed {
+                assert_eq!(met.insert(listed.serial.to_hex(), listed.dates), None, "met twice");
+            }
+        }
+        assert_eq!(met.len(), 603, "{on:?}");
+        assert_eq!(met["05"], Dates::Certificate(b"PEM".to_vec()), "{on:?}");
+        assert_eq!(met["06"], Dates::Untold, "{on:?}");
     }
 }
 
