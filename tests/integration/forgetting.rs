@@ -179,11 +179,8 @@ fn what_a_row_has_said_before_brings_back_no_file_that_another_process_has_remov
 // rule: ANS-6
 #[test]
 fn what_a_row_has_said_before_is_not_told_where_another_process_has_kept_something_else_since() {
-    let world = Arc::new(World::new(WINDOW));
     let now = SystemClock.now();
-    world.at(now.saturating_sub(WINDOW * 2));
-    assert_eq!(world.told(&world.sha1), "good");
-    world.at(now);
+    let world = due_for_a_reading(now);
     let within = Arc::clone(&world);
     world.then(Box::new(move || revoke_and_tell_another(&within, &within.sha1, now)));
     for _ in 0..2 {
@@ -385,14 +382,20 @@ fn nobody_waits_for_a_store_that_is_known_to_be_away_until_it_answers() {
     assert_eq!(world.told(&world.sha1), told_revoked());
 }
 
-/// Kept as `good`; the next question reads the row as it is, and then another process is told
-/// that it is revoked, by a question with a nonce, and `more` happens.
-fn a_row_is_revoked_while_it_is_read(more: impl Fn(&World) + Send + 'static) -> Arc<World> {
+/// Kept as `good`, so long ago at `now` that the next question reads the row.
+fn due_for_a_reading(now: Timestamp) -> Arc<World> {
     let world = Arc::new(World::new(WINDOW));
-    let now = SystemClock.now();
     world.at(now.saturating_sub(WINDOW * 2));
     assert_eq!(world.told(&world.sha1), "good");
     world.at(now);
+    world
+}
+
+/// Kept as `good`; the next question reads the row as it is, and then another process is told
+/// that it is revoked, by a question with a nonce, and `more` happens.
+fn a_row_is_revoked_while_it_is_read(more: impl Fn(&World) + Send + 'static) -> Arc<World> {
+    let now = SystemClock.now();
+    let world = due_for_a_reading(now);
     let within = Arc::clone(&world);
     world.then(Box::new(move || {
         revoke_and_tell_another(&within, &within.nonce(), now);

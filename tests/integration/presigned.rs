@@ -17,6 +17,7 @@ use ocsp_fcgi::signer::key::Key;
 use ocsp_fcgi::signer::{RsaPadding, Signer};
 use ocsp_fcgi::status::CertStatus;
 use ocsp_fcgi::time::{Clock, SystemClock, Timestamp, Validity};
+use tempfile::TempDir;
 
 use crate::support::ocsp::{Answer, CertId, Request, SHA1, SHA256, TRY_LATER, UNAUTHORIZED};
 use crate::support::site::Site;
@@ -94,20 +95,15 @@ fn answers_of_an_offline_ca_are_given_until_they_end() {
 // rule: WEB-1
 #[test]
 fn a_question_about_a_certificate_of_an_offline_ca_is_recognized_among_the_readings_of_a_url() {
-    let folder = tempfile::tempdir().unwrap();
     let now = SystemClock.now();
-    let root = ThrowawayCa::new("Offline root", KeyKind::P256, now).unwrap();
-    root.identity.write(folder.path(), "root").unwrap();
+    let (folder, root) = offline_root(now);
     let answers = folder.path().join("presigned");
-    fs::create_dir(&answers).unwrap();
     let der = signed_by(&root, "77", (now.unix(), now.unix() + 900));
     fs::write(answers.join("77.der"), der).unwrap();
     let (presigned, refused) =
         Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
     assert!(refused.is_empty(), "{refused:?}");
-    let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
-    let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
-    let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
+    let responder = giving(presigned);
     let about = |serial| Request::about(&CertId::new(&root.identity.certificate, serial)).der();
     assert_eq!(["77", "78"].map(|serial| responder.recognizes(&about(serial))), [true, false]);
 }
@@ -115,16 +111,12 @@ fn a_question_about_a_certificate_of_an_offline_ca_is_recognized_among_the_readi
 // rule: ANS-4
 #[test]
 fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
-    let folder = tempfile::tempdir().unwrap();
     let now = SystemClock.now();
     let days = |days: i64| now.unix() + days * 86_400;
-    let root =
-        ThrowawayCa::new("Offline root", KeyKind::P256, Timestamp::from_unix(days(-9))).unwrap();
-    root.identity.write(folder.path(), "root").unwrap();
+    let (folder, root) = offline_root(Timestamp::from_unix(days(-9)));
     let delegate = (Purpose::OcspSigner, KeyKind::P256);
     let ended = root.issue("Ended", &Serial::from_hex("d1").unwrap(), delegate, 5).unwrap();
     let answers = folder.path().join("presigned");
-    fs::create_dir(&answers).unwrap();
     for by in [&root.identity, &ended] {
         let long = signed_by(&root, "77", (days(-8), days(1)));
         fs::write(answers.join("long"), long).unwrap();
@@ -134,9 +126,7 @@ fn an_answer_that_is_over_when_it_is_loaded_makes_way_for_no_older_one() {
             Presigned::load(&answers, &folder.path().join("root.crt"), now).unwrap();
         let refused = refused.iter().map(ToString::to_string).collect::<String>();
         assert!(refused.ends_with(&format!("it ended on {}", Timestamp::from_unix(days(-5)))));
-        let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
-        let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
-        let responder = Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity);
+        let responder = giving(presigned);
         let about = Request::about(&CertId::new(&root.identity.certificate, "77")).der();
         assert_eq!(responder.respond(&about, &|| ()).der(), TRY_LATER);
     }
@@ -166,12 +156,9 @@ fn a_revocation_is_given_whatever_its_reason() {
 // rule: ANS-4
 #[test]
 fn of_two_answers_of_the_same_second_the_one_that_is_not_good_counts() {
-    let folder = tempfile::tempdir().unwrap();
     let now = SystemClock.now();
-    let root = ThrowawayCa::new("Offline root", KeyKind::P256, now).unwrap();
-    root.identity.write(folder.path(), "root").unwrap();
+    let (folder, root) = offline_root(now);
     let answers = folder.path().join("presigned");
-    fs::create_dir(&answers).unwrap();
     let times = (now.unix(), now.unix() + 900);
     let revoked = CertStatus::Revoked { time: now, reason: None };
     for (serial, names) in [("77", ["1", "2"]), ("78", ["4", "3"])] {
@@ -185,6 +172,22 @@ fn of_two_answers_of_the_same_second_the_one_that_is_not_good_counts() {
         let found = presigned.find(&ocsp::CertId::from_der(&about).unwrap(), now).unwrap();
         assert!(found.path().ends_with(names[1]), "{serial}");
     }
+}
+
+/// A root that began at `now`, with its files in a folder beside an empty one for its answers.
+fn offline_root(now: Timestamp) -> (TempDir, ThrowawayCa) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = ThrowawayCa::new("Offline root", KeyKind::P256, now).unwrap();
+    root.identity.write(folder.path(), "root").unwrap();
+    fs::create_dir(folder.path().join("presigned")).unwrap();
+    (folder, root)
+}
+
+/// A responder that has nothing else.
+fn giving(presigned: Presigned) -> Responder {
+    let capacity = Capacity { slow: 1, signing: Arc::new(Signing::new(1, 1)) };
+    let (issuers, policy) = (Issuers::new(Vec::new()), Policy::default());
+    Responder::new(issuers, presigned, policy, Arc::new(SystemClock), capacity)
 }
 
 /// An answer `good` about a serial, made by `openssl ocsp` as an offline CA would.
